@@ -1,0 +1,50 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+QUESTION ?= What happens when a client of a direct stream leaves?
+
+.PHONY: help install test lint types contracts unit bench demo format clean
+
+help: ## Show this map
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## Make the environment in .venv
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dockrion needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+test: lint types contracts unit ## Make the environment; run lint, types, contracts and all tests
+
+lint: install ## Style and complexity
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## mypy strict, and pyright on what users import
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes dockrion_events --ignoreexternal
+	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes dockrion_adapters --ignoreexternal
+	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes dockrion_sdk --ignoreexternal
+
+contracts: install ## Who may import whom
+	$(BIN)/lint-imports
+
+unit: install ## All tests
+	$(BIN)/python -m pytest
+
+bench: install ## Measure; writes benchmarks/results.json and docs/performance.md; fails where a goal is missed
+	$(BIN)/python -m benchmarks
+
+demo: install ## Serve examples/ask_docs and stream one answer: make demo QUESTION="…"
+	@$(BIN)/python -m examples.demo "$(QUESTION)"
+
+format: install ## Apply the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build
