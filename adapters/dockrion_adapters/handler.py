@@ -86,7 +86,7 @@ class HandlerAdapter:
             result = self._call(payload, context)
             if inspect.isawaitable(result) or inspect.isasyncgen(result):
                 return run_blocking(lambda: self._await(result, context))
-            return _run_generator(result, context) if inspect.isgenerator(result) else result
+            return _finished(result, context)
 
     async def ainvoke(
         self,
@@ -133,7 +133,8 @@ class HandlerAdapter:
     ) -> EventStream[Any]:
         """Return the stream of one execution; events arrive while the handler runs."""
         self._loaded()
-        context = stream_context(context, events_filter, self)
+        context = stream_context(context, events_filter)
+        context.attach(self)
 
         async def run(_: Exit) -> Any:
             return await self._execute(payload, context)
@@ -176,7 +177,7 @@ class HandlerAdapter:
 
         def work() -> Any:
             result = self._call(payload, context)
-            return _run_generator(result, context) if inspect.isgenerator(result) else result
+            return _finished(result, context)
 
         self._loaded()
         pool = self._pool
@@ -214,7 +215,7 @@ class _Yielded:
         return self._last if self._last is not None else {"text": "".join(self._texts)}
 
 
-def _run_generator(generator: Generator[Any, None, Any], context: StreamContext) -> Any:
+def _run_generator(generator: Generator[Any, Any, Any], context: StreamContext) -> Any:
     """Iterate a generator to its end, in whatever thread this is, and return its output."""
     yielded = _Yielded()
     with closing(generator):
@@ -228,7 +229,11 @@ def _run_generator(generator: Generator[Any, None, Any], context: StreamContext)
                 context.sync_send(event)
 
 
-async def _run_async_generator(generator: AsyncGenerator[Any, None], context: StreamContext) -> Any:
+def _finished(result: Any, context: StreamContext) -> Any:
+    return _run_generator(result, context) if inspect.isgenerator(result) else result
+
+
+async def _run_async_generator(generator: AsyncGenerator[Any, Any], context: StreamContext) -> Any:
     """Iterate an async generator to its end and return its output."""
     yielded = _Yielded()
     async with aclosing(generator):

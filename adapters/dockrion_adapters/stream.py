@@ -22,7 +22,6 @@ from dockrion_events import (
     Exit,
     StartedEvent,
     StreamContext,
-    StreamingBackend,
     TokenEvent,
     set_current_context,
 )
@@ -205,6 +204,7 @@ class EventStream(Generic[T]):
     def __del__(self) -> None:
         task = getattr(self, "_task", None)
         if task is not None and not task.done() and self._loop is not None and not self._loop.is_closed():
+            assert self._exit is not None
             self._loop.call_soon_threadsafe(_abandon, task, self._exit)
 
 
@@ -219,12 +219,10 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-def stream_context(
-    context: StreamContext | None, events_filter: EventsFilter | None, backend: StreamingBackend | None = None
-) -> StreamContext:
-    """Return the context of a stream: the caller's, or a new one with this filter and backend."""
+def stream_context(context: StreamContext | None, events_filter: EventsFilter | None) -> StreamContext:
+    """Return the context of a stream: the caller's, or a new one with this filter."""
     if context is None:
-        return StreamContext(str(uuid.uuid4()), events_filter=events_filter, streaming_backend=backend)
+        return StreamContext(str(uuid.uuid4()), events_filter=events_filter)
     if events_filter is not None:
         raise TypeError("give a context or an events_filter; a context has a filter of its own")
     return context

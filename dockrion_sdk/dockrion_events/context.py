@@ -151,6 +151,11 @@ class StreamContext:
         """Whether the execution was cancelled; long synchronous work looks here now and then."""
         return self._cancelled
 
+    def attach(self, backend: StreamingBackend) -> None:
+        """Ask ``backend`` first from here on, unless the context has a backend already."""
+        if self._backend is None:
+            self._backend = backend
+
     def drain_queued_events(self) -> list[Event]:
         """Take the events that wait, in order and numbered.
 

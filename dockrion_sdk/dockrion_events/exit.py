@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 from .context import StreamContext
 from .encoding import EventEncoder, envelope
@@ -46,10 +46,15 @@ class Exit:
         """The number of the last event that left."""
         return self._sequence
 
-    def push(self, event: Event) -> None:
-        """Queue an event of the runtime's own (an adapter's token, say) behind what waits."""
+    def push(self, event: AnyEvent) -> None:
+        """Queue an event of the runtime's own (an adapter's token, say) behind what waits.
+
+        Raises like an emit call where the event cannot be encoded.
+        """
         encoder = self._encoder
-        self._queue.emit(event if encoder is None else encoder.encode(event))
+        if encoder is not None and type(event) is not EncodedEvent:
+            event = encoder.encode(cast("Event", event))
+        self._queue.emit(event)
 
     def number(self, items: list[AnyEvent]) -> list[AnyEvent]:
         """Give the events their identifier and the next numbers, in place."""
