@@ -1,1 +1,102 @@
+"""What agent code imports: events, filters, the stream context and streaming backends.
 
+Light on purpose: it is imported inside users' agents, brings no framework, and leaves asyncio to
+the first execution.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .backends import StreamingBackend
+from .context import StreamContext, context_scope, get_current_context, set_current_context
+from .encoding import MAX_EVENT_BYTES, EventEncoder, encode_json, sse_chunks, sse_comment, sse_frame
+from .errors import (
+    DockrionError,
+    DockrionWarning,
+    EventError,
+    EventTooLarge,
+    InvalidEvent,
+    InvalidFilter,
+    NotSerialisable,
+    RunCancelled,
+    StreamClosed,
+)
+from .events import (
+    CONFIGURABLE,
+    MANDATORY,
+    TERMINAL,
+    AnyEvent,
+    CancelledEvent,
+    CheckpointEvent,
+    CompleteEvent,
+    CustomEvent,
+    EncodedEvent,
+    ErrorEvent,
+    Event,
+    HeartbeatEvent,
+    ProgressEvent,
+    StartedEvent,
+    StepEvent,
+    TokenEvent,
+    UnknownEvent,
+    decode_event,
+)
+from .exit import Exit
+from .filter import PRESETS, EventsFilter
+
+if TYPE_CHECKING:
+    from .backends.queue import QueueBackend
+
+__all__ = [
+    "CONFIGURABLE",
+    "MANDATORY",
+    "MAX_EVENT_BYTES",
+    "PRESETS",
+    "TERMINAL",
+    "AnyEvent",
+    "CancelledEvent",
+    "CheckpointEvent",
+    "CompleteEvent",
+    "CustomEvent",
+    "DockrionError",
+    "DockrionWarning",
+    "EncodedEvent",
+    "ErrorEvent",
+    "Event",
+    "EventEncoder",
+    "EventError",
+    "EventTooLarge",
+    "EventsFilter",
+    "Exit",
+    "HeartbeatEvent",
+    "InvalidEvent",
+    "InvalidFilter",
+    "NotSerialisable",
+    "ProgressEvent",
+    "QueueBackend",
+    "RunCancelled",
+    "StartedEvent",
+    "StepEvent",
+    "StreamClosed",
+    "StreamContext",
+    "StreamingBackend",
+    "TokenEvent",
+    "UnknownEvent",
+    "context_scope",
+    "decode_event",
+    "encode_json",
+    "get_current_context",
+    "set_current_context",
+    "sse_chunks",
+    "sse_comment",
+    "sse_frame",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "QueueBackend":  # the one name that needs asyncio
+        from .backends.queue import QueueBackend
+
+        return QueueBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,123 @@
+"""From the arguments of an emit call to an event, or to one clear error."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from .errors import InvalidEvent
+from .events import (
+    CUSTOM_NAME,
+    CUSTOM_PREFIX,
+    MANDATORY,
+    CheckpointEvent,
+    CustomEvent,
+    Event,
+    ProgressEvent,
+    StepEvent,
+    TokenEvent,
+)
+
+
+def token_event(content: Any, finish_reason: str | None = None) -> TokenEvent:
+    """Content that is no string is shown as ``str`` shows it."""
+    return TokenEvent(content if type(content) is str else str(content), finish_reason)
+
+
+def step_event(
+    node_name: str,
+    duration_ms: float | None = None,
+    input_keys: Iterable[str] | None = None,
+    output_keys: Iterable[str] | None = None,
+) -> StepEvent:
+    return StepEvent(
+        str(node_name),
+        None if duration_ms is None else _number("step", "duration_ms", duration_ms),
+        _names("input_keys", input_keys),
+        _names("output_keys", output_keys),
+    )
+
+
+def progress_event(step: str, progress: float, message: str | None = None) -> ProgressEvent:
+    """Progress outside 0.0-1.0 is clamped; NaN counts as 0.0."""
+    value = _number("progress", "progress", progress)
+    clamped = min(value, 1.0) if value > 0.0 else 0.0
+    return ProgressEvent(str(step), clamped, None if message is None else str(message))
+
+
+def checkpoint_event(name: str, data: Any = None) -> CheckpointEvent:
+    return CheckpointEvent(str(name), data)
+
+
+BUILDERS: Final[dict[str, Callable[..., Event]]] = {
+    "token": token_event,
+    "step": step_event,
+    "progress": progress_event,
+    "checkpoint": checkpoint_event,
+}
+
+
+@functools.lru_cache(maxsize=1024)
+def canonical_type(event_type: str) -> str:
+    """Return the type that ``emit(event_type)`` means: a built-in one, or ``custom:<name>``.
+
+    Raises `InvalidEvent` for a name that only the runtime may emit or that is malformed.
+    """
+    if not isinstance(event_type, str):
+        raise InvalidEvent(f"an event is named by a string, not by a {type(event_type).__name__}")
+    if event_type in BUILDERS:
+        return event_type
+    if event_type in MANDATORY:
+        raise InvalidEvent(
+            f"{event_type!r} is emitted by the runtime; an agent may emit {', '.join(BUILDERS)} "
+            "and events of its own names"
+        )
+    if event_type in ("heartbeat", "custom"):
+        what = "call emit_heartbeat()" if event_type == "heartbeat" else "a custom event needs a name"
+        raise InvalidEvent(f"emit({event_type!r}): {what}")
+    if not CUSTOM_NAME.fullmatch(event_type.removeprefix(CUSTOM_PREFIX)):
+        raise InvalidEvent(
+            f"invalid event name {event_type!r}: a custom event's name has up to 64 letters, digits, "
+            "'_', '.' or '-' and begins with a letter or '_'"
+        )
+    return event_type if event_type.startswith(CUSTOM_PREFIX) else CUSTOM_PREFIX + event_type
+
+
+def named_event(event_type: str, data: Any, fields: Mapping[str, Any]) -> Event:
+    """Build the event of a canonical type from the arguments of ``emit``.
+
+    ``fields`` are laid over ``data``, which then has to be a mapping. Raises `InvalidEvent`.
+    """
+    builder = BUILDERS.get(event_type)
+    if builder is None and not fields:
+        return CustomEvent(event_type, {} if data is None else data)
+    if data is not None and not isinstance(data, Mapping):
+        raise InvalidEvent(
+            f"emit({event_type!r}): data has to be a mapping of fields, not a {type(data).__name__}"
+        )
+    arguments = {**(data or {}), **fields}
+    if builder is None:
+        return CustomEvent(event_type, arguments)
+    try:
+        inspect.signature(builder).bind(**arguments)
+    except TypeError as error:
+        valid = ", ".join(inspect.signature(builder).parameters)
+        raise InvalidEvent(f"emit({event_type!r}): {error}; its fields are {valid}") from None
+    return builder(**arguments)
+
+
+def _number(event: str, field: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidEvent(f"{event} event: {field} has to be a number, not {value!r}") from None
+
+
+def _names(field: str, value: Iterable[str] | None) -> list[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise InvalidEvent(f"step event: {field} has to be a list of names, not the string {value!r}")
+    return [str(name) for name in value]

@@ -1,0 +1,292 @@
+"""Events to JSON and to Server-Sent Events; pure functions of bytes and values.
+
+msgspec writes what it knows at once. What it does not know is converted; what it refuses (keys that
+are no strings, lone surrogates, very deep nesting) takes the slow road through `_plain`, an
+iterative walk that yields plain JSON values or says why there are none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import deque
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from .errors import EventTooLarge, NotSerialisable
+from .events import EncodedEvent, Event
+
+MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
+MAX_DEPTH: Final = 500
+REPR_LIMIT: Final = 200
+
+_SMALL = 2 * MAX_DEPTH  # JSON shorter than this cannot be nested deeper than MAX_DEPTH
+
+
+def convert(value: Any) -> Any:
+    """Turn a value that JSON has no form for into one that it has.
+
+    Pydantic models (LangChain's messages among them) become their fields, numpy arrays and scalars
+    lists and numbers, paths strings, exceptions ``{type, message}``, mappings dicts, other
+    collections lists. Anything else becomes ``{type, repr}`` with a bounded repr. Never raises.
+    """
+    try:
+        converted = _converted(value)
+    except Exception:  # noqa: BLE001 - foreign code: whatever it raises, the value gets a form
+        converted = value
+    return _described(value) if converted is value else converted
+
+
+def _converted(value: Any) -> Any:
+    kind = type(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, BaseException):
+        return {"type": kind.__qualname__, "message": str(value)}
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    if callable(getattr(kind, "model_dump", None)):
+        return value.model_dump()
+    if kind.__module__.partition(".")[0] == "numpy" or callable(getattr(kind, "tolist", None)):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Set | deque | range):
+        return list(value)
+    return value
+
+
+def _described(value: Any) -> dict[str, str]:
+    kind = type(value)
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - a repr that raises is the agent's, not ours
+        text = f"<repr raised {type(error).__name__}>"
+    if len(text) > REPR_LIMIT:
+        text = text[:REPR_LIMIT] + "…"
+    return {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": text}
+
+
+_encoder = msgspec.json.Encoder(enc_hook=convert)
+
+
+def encode_json(value: Any, *, max_bytes: int = MAX_EVENT_BYTES, max_depth: int = MAX_DEPTH) -> bytes:
+    """Encode any value as JSON.
+
+    NaN and the infinities become null, lone surrogates U+FFFD, keys strings; see `convert` for the
+    rest. Raises `NotSerialisable` for a value that contains itself, and `EventTooLarge` beyond
+    ``max_bytes`` or ``max_depth`` levels.
+    """
+    try:
+        data = _encoder.encode(value)
+    except Exception:  # noqa: BLE001 - the slow road finds out which value it was
+        data = _encode_slowly(value, max_depth)
+    if len(data) > _SMALL:
+        _check_limits(data, max_bytes, max_depth)
+    return data
+
+
+def _encode_slowly(value: Any, max_depth: int) -> bytes:
+    try:
+        return _encoder.encode(_plain(value, max_depth))
+    except RecursionError:
+        raise EventTooLarge("the event is nested too deeply for the stack of this thread") from None
+
+
+def _check_limits(data: bytes, max_bytes: int, max_depth: int) -> None:
+    if len(data) > max_bytes:
+        raise EventTooLarge(f"the event has {len(data):,} bytes of JSON; at most {max_bytes:,} are allowed")
+    if data.count(b"[") + data.count(b"{") > max_depth and _depth(data) > max_depth:
+        raise EventTooLarge(f"the event is nested deeper than {max_depth} levels")
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _depth(data: bytes) -> int:
+    """Return the deepest nesting of a JSON text; brackets inside strings do not count."""
+    outside_strings = data.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')[::2]
+    deepest = depth = 0
+    for bracket in b"".join(outside_strings).translate(None, _NO_BRACKETS):
+        if bracket in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
+    return deepest
+
+
+_LEAVES = frozenset({bool, int, float, type(None), bytes, bytearray, memoryview})
+
+_Link: TypeAlias = "tuple[Any, _Link] | None"  # a value and the containers around it
+
+
+def _plain(root: Any, max_depth: int) -> Any:
+    """Rebuild ``root`` out of dicts with string keys, lists and leaves that msgspec encodes.
+
+    Walks without recursion, and keeps what surrounds a value alive, so that identity means identity.
+    """
+    result: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any, _Link, int]] = [(root, result, 0, None, 0)]
+    while todo:
+        value, target, key, around, depth = todo.pop()
+        if isinstance(value, str):
+            target[key] = _text(value)
+            continue
+        if type(value) in _LEAVES:
+            target[key] = value
+            continue
+        _refuse_cycle(value, around)
+        children = _children(value)
+        inside = (value, around)
+        if not isinstance(children, dict | list):
+            todo.append((children, target, key, inside, depth))
+            continue
+        if depth >= max_depth:
+            raise EventTooLarge(f"the event is nested deeper than {max_depth} levels")
+        if isinstance(children, dict):
+            target[key] = built = dict.fromkeys(children)
+            todo.extend((child, built, name, inside, depth + 1) for name, child in children.items())
+        else:
+            target[key] = items = [None] * len(children)
+            todo.extend((child, items, place, inside, depth + 1) for place, child in enumerate(children))
+    return result[0]
+
+
+def _refuse_cycle(value: Any, around: _Link) -> None:
+    while around is not None:
+        if around[0] is value:
+            raise NotSerialisable(f"a {type(value).__name__} contains itself, so it has no finite JSON")
+        around = around[1]
+
+
+def _children(value: Any) -> Any:
+    """Return one level of ``value``: a dict with string keys, a list, or something simpler."""
+    if not isinstance(value, dict | list | tuple | set | frozenset):
+        value = _simplified(value)
+    if isinstance(value, dict):
+        return {_key(key): child for key, child in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)
+    return value
+
+
+def _simplified(value: Any) -> Any:
+    kind = type(value)
+    if isinstance(value, msgspec.Struct):
+        omit = value.__struct_config__.omit_defaults
+        fields = {
+            field.encode_name: getattr(value, field.name)
+            for field in msgspec.structs.fields(kind)
+            if not (omit and getattr(value, field.name) is field.default)
+        }
+        tag = value.__struct_config__.tag
+        return fields if tag is None else {"type": tag, **fields}
+    if dataclasses.is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
+    try:
+        return msgspec.to_builtins(value, enc_hook=_refuse)
+    except Exception:  # noqa: BLE001 - not msgspec's: our own conversion takes it
+        return convert(value)
+
+
+def _refuse(value: Any) -> Any:
+    raise NotImplementedError
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return _text(key)
+    try:
+        return _text(str(msgspec.to_builtins(key)))
+    except Exception:  # noqa: BLE001 - a key of any type at all
+        return _text(str(_described(key)["repr"]))
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class EventEncoder:
+    """Encodes events at the emitting call, within limits.
+
+    ``encode(event)`` gives an `EncodedEvent` without its envelope; the exit of the execution
+    completes it. Raises `NotSerialisable` or `EventTooLarge`.
+    """
+
+    __slots__ = ("_max_bytes", "_threshold")
+
+    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._threshold = min(_SMALL, max_bytes)
+
+    def encode(self, event: Event, _encode: Any = _encoder.encode) -> EncodedEvent:
+        try:
+            data = _encode(event)
+        except Exception:  # noqa: BLE001 - encode_json knows every other road
+            data = encode_json(event, max_bytes=self._max_bytes, max_depth=MAX_DEPTH + 1)
+        if len(data) > self._threshold:
+            _check_limits(data, self._max_bytes, MAX_DEPTH + 1)
+        return EncodedEvent(event.type, data[:-1])
+
+
+def envelope(id_field: str, identifier: str) -> bytes:
+    """Return the bytes that end an event's JSON but for the number and the closing brace."""
+    return b',"%b":%b,"sequence":' % (id_field.encode(), _encoder.encode(identifier))
+
+
+_prefixes: dict[str, bytes] = {}
+
+
+def sse_prefix(event_type: str) -> bytes:
+    """Return what precedes the JSON in an event's frame."""
+    prefix = _prefixes.get(event_type)
+    if prefix is None:
+        prefix = f"event: {event_type}\ndata: ".encode()
+        if len(_prefixes) < 1024:  # names come from agents; the table must not grow for ever
+            _prefixes[event_type] = prefix
+    return prefix
+
+
+def sse_frame(event: EncodedEvent, *, event_id: int | None = None) -> bytes:
+    r"""Return one event as a Server-Sent Events frame; lines end with ``\n``.
+
+    ``id:`` comes last: a reader that takes the id as soon as it has read that line, and is cut off
+    within the frame, would otherwise skip an event that it never got.
+    """
+    if event_id is None:
+        return b"%b%b\n\n" % (sse_prefix(event.type), event.json)
+    return b"%b%b\nid: %d\n\n" % (sse_prefix(event.type), event.json, event_id)
+
+
+def sse_comment(text: str = "") -> bytes:
+    """Return a Server-Sent Events comment, which clients ignore and proxies see as life."""
+    return f": {text}\n\n".encode()
+
+
+def sse_chunks(events: Iterable[EncodedEvent], limit: int) -> Iterable[bytes]:
+    """Join the frames of ``events`` into chunks that are sent at once.
+
+    A chunk ends with the frame that takes it past ``limit`` bytes, so that the join is one copy.
+    """
+    parts: list[bytes] = []
+    size = 0
+    prefixes = _prefixes
+    for event in events:
+        json = event.json
+        parts += (prefixes.get(event.type) or sse_prefix(event.type), json, b"\n\n")
+        size += len(json) + 32
+        if size >= limit:
+            yield b"".join(parts)
+            parts = []
+            size = 0
+    if parts:
+        yield b"".join(parts)

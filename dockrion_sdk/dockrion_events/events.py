@@ -1,0 +1,223 @@
+"""The events of a stream: typed, and told apart by ``type``.
+
+An event's JSON object holds ``type``, the fields of its class, ``timestamp`` (ISO 8601, UTC, of the
+emission), the identifier (``request_id`` in a direct stream, ``run_id`` in a run) and ``sequence``.
+Optional fields that are not set are left out. ``sequence`` counts from 1 without a hole; it is given
+where events leave the execution, so an event that has not left yet has sequence 0, and a heartbeat,
+which belongs to a connection and not to the stream, never has one.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, TypeAlias
+
+import msgspec
+
+CUSTOM_PREFIX: Final = "custom:"
+CUSTOM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+_RESOLUTION = 0.001
+_last_reading = 0.0
+_last_timestamp = datetime.fromtimestamp(0, UTC)
+
+
+def timestamp_now() -> datetime:
+    """Return the current time in UTC, to the millisecond.
+
+    Events of one burst share the object: building a ``datetime`` costs more than the rest of a token.
+    """
+    global _last_reading, _last_timestamp
+    reading = time.time()
+    if not 0.0 <= reading - _last_reading < _RESOLUTION:
+        _last_timestamp = datetime.fromtimestamp(reading, UTC)
+        _last_reading = reading
+    return _last_timestamp
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What every event has.
+
+    ``type`` names the event on the wire. ``sequence`` is 0 until the event leaves the execution.
+    """
+
+    type: ClassVar[str] = ""
+
+    timestamp: datetime = msgspec.field(default_factory=timestamp_now)
+    request_id: str | None = None
+    run_id: str | None = None
+    sequence: int = 0
+
+
+class StartedEvent(Event, tag_field="type", tag="started"):
+    """First event of every stream."""
+
+    type: ClassVar[str] = "started"
+
+    agent_name: str
+    framework: str | None = None
+
+
+class TokenEvent(Event, tag_field="type", tag="token"):
+    """A piece of generated text, in the order of generation."""
+
+    type: ClassVar[str] = "token"
+
+    content: str
+    finish_reason: str | None = None
+    node_name: str | None = None
+    namespace: list[str] | None = None
+    message_id: str | None = None
+
+
+class StepEvent(Event, tag_field="type", tag="step"):
+    """A node that has finished. ``namespace`` is the path of subgraphs it ran in."""
+
+    type: ClassVar[str] = "step"
+
+    node_name: str
+    duration_ms: float | None = None
+    input_keys: list[str] | None = None
+    output_keys: list[str] | None = None
+    namespace: list[str] | None = None
+
+
+class ProgressEvent(Event, tag_field="type", tag="progress"):
+    """How far a piece of work is, from 0.0 to 1.0."""
+
+    type: ClassVar[str] = "progress"
+
+    step: str
+    progress: float
+    message: str | None = None
+
+
+class CheckpointEvent(Event, tag_field="type", tag="checkpoint"):
+    """A named intermediate result."""
+
+    type: ClassVar[str] = "checkpoint"
+
+    name: str
+    data: Any
+
+
+class HeartbeatEvent(Event, tag_field="type", tag="heartbeat"):
+    """A sign of life on one connection; has no sequence."""
+
+    type: ClassVar[str] = "heartbeat"
+
+
+class CustomEvent(Event):
+    """An event of the agent's own; on the wire its type is ``custom:<name>``."""
+
+    type: str  # type: ignore[misc]  # the one event whose type differs from object to object
+    data: Any
+
+    @property
+    def name(self) -> str:
+        """The name without its prefix."""
+        return self.type[len(CUSTOM_PREFIX) :]
+
+
+class CompleteEvent(Event, tag_field="type", tag="complete"):
+    """Terminal: the agent returned. ``latency_seconds`` is measured on a monotonic clock."""
+
+    type: ClassVar[str] = "complete"
+
+    output: Any
+    latency_seconds: float
+    metadata: dict[str, Any]
+
+
+class ErrorEvent(Event, tag_field="type", tag="error"):
+    """Terminal: the execution failed. ``code`` is ``AGENT_ERROR`` where the agent itself raised."""
+
+    type: ClassVar[str] = "error"
+
+    error: str
+    code: str
+    details: Any = None
+
+
+class CancelledEvent(Event, tag_field="type", tag="cancelled"):
+    """Terminal: the execution was stopped before it ended by itself."""
+
+    type: ClassVar[str] = "cancelled"
+
+    reason: str | None = None
+
+
+class UnknownEvent(Event):
+    """An event of a type that this version does not know; ``fields`` holds what it carried."""
+
+    type: str  # type: ignore[misc]  # whatever the sender called it
+    fields: dict[str, Any]
+
+
+class EncodedEvent(msgspec.Struct, gc=False):
+    """An event that is JSON already.
+
+    Until it leaves the execution, ``json`` is its object without the closing brace; the exit adds
+    identifier and sequence once, and from then on the bytes never change.
+    """
+
+    type: str
+    json: bytes
+    sequence: int = 0
+
+    def decode(self) -> Event:
+        """Return the event as an object; a new one on each call."""
+        return decode_event(self.json if self.sequence else self.json + b"}")
+
+
+AnyEvent: TypeAlias = Event | EncodedEvent
+
+MANDATORY: Final = frozenset({"started", "complete", "error", "cancelled"})
+TERMINAL: Final = frozenset({"complete", "error", "cancelled"})
+CONFIGURABLE: Final = ("token", "step", "progress", "checkpoint", "heartbeat", "custom")
+
+EVENT_CLASSES: Final[dict[str, type[Event]]] = {
+    cls.type: cls
+    for cls in (
+        StartedEvent,
+        TokenEvent,
+        StepEvent,
+        ProgressEvent,
+        CheckpointEvent,
+        HeartbeatEvent,
+        CompleteEvent,
+        ErrorEvent,
+        CancelledEvent,
+    )
+}
+
+
+class _TypeOnly(msgspec.Struct):
+    type: str
+
+
+_read_type = msgspec.json.Decoder(_TypeOnly).decode
+_decoders = {name: msgspec.json.Decoder(cls) for name, cls in EVENT_CLASSES.items()}
+_custom_decoder = msgspec.json.Decoder(CustomEvent)
+_ENVELOPE = frozenset(Event.__struct_fields__)
+
+
+def decode_event(data: bytes | str) -> Event:
+    """Return the event that the JSON object ``data`` holds.
+
+    A type that this version does not know becomes an `UnknownEvent`. Raises
+    ``msgspec.DecodeError`` (``msgspec.ValidationError`` for a field of the wrong type) where
+    ``data`` is no event at all.
+    """
+    name = _read_type(data).type
+    decoder = _decoders.get(name)
+    if decoder is not None:
+        return decoder.decode(data)
+    if name.startswith(CUSTOM_PREFIX):
+        return _custom_decoder.decode(data)
+    fields = msgspec.json.decode(data)
+    envelope = {key: fields.pop(key) for key in _ENVELOPE & fields.keys()}
+    fields.pop("type")
+    return msgspec.convert({**envelope, "type": name, "fields": fields}, UnknownEvent)
