@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langgraph.graph.state import CompiledStateGraph
@@ -240,6 +242,36 @@ class TestCorpus:
         assert len(sections) > 1
         assert all(len(s["text"]) <= corpus.SECTION_CHARS * 1.2 for s in sections)
         assert [line for s in sections for line in s["text"].splitlines() if line] == items
+
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    "# One",
+                    "### Three",
+                    "text",
+                    "  indented",
+                    "",
+                    "- item",
+                    "| a |",
+                    "```",
+                    "````",
+                    "~~~",
+                    "```x``` y",
+                ]
+            )
+        )
+    )
+    @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    def test_no_line_is_lost_whatever_the_order(self, example: None, lines: list[str]) -> None:
+        split = importlib.import_module("ask_docs.corpus").split_document
+        sections = split("\n".join(lines), "a.md")
+        kept = [line for section in sections for line in section["text"].splitlines() if line]
+        headings = {"# One", "### Three"}
+        assert [line for line in kept if line not in headings] == [
+            line for line in lines if line and line not in headings
+        ]
+        assert all(lines[section["line"] - 1] == section["text"].splitlines()[0] for section in sections)
 
     def test_text_without_headings_goes_by_its_file_name(self, example: None) -> None:
         split = importlib.import_module("ask_docs.corpus").split_document

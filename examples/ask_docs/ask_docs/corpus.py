@@ -12,7 +12,7 @@ SECTION_CHARS = 900
 MAX_FILE_BYTES = 1_000_000
 
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
-_FENCE = re.compile(r"\s*(`{3,}|~{3,})")
+_FENCE = re.compile(r"\s*(`{3,}(?!.*`)|~{3,})")
 _BLOCK_START = re.compile(r"(?:[-*+]|\d+[.)])\s|\|")
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 

@@ -80,11 +80,11 @@ def compile_graph(
     def load(state: Question) -> dict[str, Any]:
         return {"documents": load_corpus(folder, patterns)}
 
-    def answer(state: State) -> dict[str, Any]:
+    def answer(state: State) -> Answer:
         reply = model.invoke(build_prompt(state["query"], state["passages"]))
         return _answer_update(str(reply.text), state)
 
-    async def answer_async(state: State) -> dict[str, Any]:
+    async def answer_async(state: State) -> Answer:
         reply = await model.ainvoke(build_prompt(state["query"], state["passages"]))
         return _answer_update(str(reply.text), state)
 

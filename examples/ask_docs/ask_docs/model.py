@@ -59,8 +59,10 @@ class ExtractiveChatModel(BaseChatModel):
         text = self._reply(messages, stop)
         *words, last = _WORD_AND_SPACE.findall(text) or [""]
         for word in words:
-            yield ChatGenerationChunk(message=AIMessageChunk(word))
-        final = AIMessageChunk(last, response_metadata=_FINISHED, usage_metadata=_usage(messages, text))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
+        final = AIMessageChunk(
+            content=last, response_metadata=_FINISHED, usage_metadata=_usage(messages, text)
+        )
         yield ChatGenerationChunk(message=final)
 
     async def _astream(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 QUOTED_CODE_LINES = 3
 
 _FENCED = re.compile(
-    r"\s*^[ \t]*(`{3,}|~{3,})[^\n]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
+    r"\s*^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.DOTALL | re.MULTILINE
 )
 _CODE = re.compile(r"(?<!`)(`+)(?!`)([^\n]+?(?:\n[^\n]+?)*?)(?<!`)\1(?!`)")
 # Code spans wait as one character of the private use area each, so that no rule for prose touches them.
