@@ -1,1 +1,62 @@
+"""Adapters: one for each framework, all giving the same stream of events.
 
+`HandlerAdapter` and ``LangGraphAdapter`` come with the package; the latter is imported when it is
+first asked for, so that using the former does not load LangGraph.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .base import Adapter, AsyncAdapter, DescribesItself, HasLifetime, StreamingAdapter
+from .entrypoint import load_entrypoint
+from .errors import (
+    AdapterError,
+    AgentCancelled,
+    AgentFailed,
+    LoadError,
+    MissingExtra,
+    NoWorkerThreads,
+    UnknownFramework,
+)
+from .handler import HandlerAdapter
+from .registry import available_frameworks, get_adapter, register_adapter
+from .stream import EventStream, as_stream
+from .threads import WorkerPool, abandoned_threads
+
+if TYPE_CHECKING:
+    from .langgraph import LangGraphAdapter, LangGraphBackend
+
+__all__ = [
+    "Adapter",
+    "AdapterError",
+    "AgentCancelled",
+    "AgentFailed",
+    "AsyncAdapter",
+    "DescribesItself",
+    "EventStream",
+    "HandlerAdapter",
+    "HasLifetime",
+    "LangGraphAdapter",
+    "LangGraphBackend",
+    "LoadError",
+    "MissingExtra",
+    "NoWorkerThreads",
+    "StreamingAdapter",
+    "UnknownFramework",
+    "WorkerPool",
+    "abandoned_threads",
+    "as_stream",
+    "available_frameworks",
+    "get_adapter",
+    "load_entrypoint",
+    "register_adapter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("LangGraphAdapter", "LangGraphBackend"):
+        from . import langgraph
+
+        return getattr(langgraph, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from . import build
 from .backends.base import StreamingBackend
 from .errors import DockrionWarning, RunCancelled, StreamClosed
 from .events import (
+    MANDATORY,
     TERMINAL,
     AnyEvent,
     CancelledEvent,
@@ -21,6 +22,7 @@ from .events import (
     EncodedEvent,
     ErrorEvent,
     Event,
+    HeartbeatEvent,
     StartedEvent,
     TokenEvent,
 )
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_NOT_SENT = MANDATORY | {HeartbeatEvent.type}
 
 _current: ContextVar[StreamContext | None] = ContextVar("dockrion_context", default=None)
 
@@ -209,6 +213,11 @@ class StreamContext:
         """Send a sign of life to whoever is connected, now; not numbered."""
         self.sync_emit_heartbeat()
 
+    async def send(self, event: Event) -> None:
+        """Emit an event object. Mandatory events and heartbeats are not the agent's to send: ignored."""
+        if self._may_send(event):
+            await self._send(event)
+
     # -- synchronous twins ---------------------------------------------------------------------
 
     def sync_emit_token(self, content: str, finish_reason: str | None = None) -> None:
@@ -254,6 +263,13 @@ class StreamContext:
         self._check(sync=True)
         if self._heartbeat is not None:
             self._heartbeat()
+
+    def sync_send(self, event: Event) -> None:
+        """Emit an event object; see `send`."""
+        if self._may_send(event):
+            self._sync_send(event)
+        elif self._cancelled:
+            self._check(sync=True)
 
     # -- life cycle, outside executions --------------------------------------------------------
 
@@ -357,6 +373,9 @@ class StreamContext:
             raise StreamClosed(
                 f"the stream of {self._run_id} has ended; nothing can follow its terminal event"
             )
+
+    def _may_send(self, event: Event) -> bool:
+        return event.type not in _NOT_SENT and self._events_filter.is_allowed(event.type)
 
     def _wanted(self, event_type: str) -> bool:
         if self._cancelled:

@@ -1,0 +1,95 @@
+"""What an adapter is: the contracts, readable without any implementation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, runtime_checkable
+
+from dockrion_events import EventsFilter, StreamContext
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """Runs the agents of one framework, unchanged.
+
+    ``framework`` is the name it is registered under. ``agent_name`` names the loaded agent; who
+    knows a better name may set it.
+    """
+
+    framework: str
+    agent_name: str
+
+    def load(self, target: Any) -> None:
+        """Take an agent: an object, or the entry point ``module:attribute`` of one.
+
+        Raises `LoadError` where it is no agent of this framework.
+        """
+
+    def invoke(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        **options: Any,
+    ) -> Any:
+        """Execute the agent and return the very object that it returns; raise what it raises.
+
+        ``config`` and ``options`` belong to the framework. Events go to ``context``, where one is
+        given, and wait there.
+        """
+
+
+@runtime_checkable
+class AsyncAdapter(Adapter, Protocol):
+    """An adapter that executes without holding a thread."""
+
+    async def ainvoke(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        **options: Any,
+    ) -> Any:
+        """Do what ``invoke`` does, from asynchronous code."""
+
+
+@runtime_checkable
+class StreamingAdapter(Adapter, Protocol):
+    """An adapter whose executions can be watched.
+
+    ``invoke_stream`` is a plain function and returns at once; nothing runs before the first
+    iteration. Where it returns an `EventStream`, that holds the whole life of the execution. It may
+    as well be an async generator of events and strings (a string is a token); `as_stream` wraps it
+    in one.
+    """
+
+    def invoke_stream(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: bool = False,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """Return the stream of one execution."""
+
+
+@runtime_checkable
+class DescribesItself(Protocol):
+    """Optional: an adapter that can say more about its agent."""
+
+    def metadata(self) -> dict[str, Any]:
+        """Return facts about the agent as JSON values; no secrets."""
+
+
+@runtime_checkable
+class HasLifetime(AbstractAsyncContextManager[Any, "bool | None"], Protocol):
+    """Optional: an adapter that holds resources.
+
+    A server enters it when it starts and leaves it when it stops, each once.
+    """

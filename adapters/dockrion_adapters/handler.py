@@ -1,0 +1,287 @@
+"""Plain functions as agents: synchronous, asynchronous, generators and async generators."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import typing
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, closing
+from typing import Any, Literal, overload
+
+from dockrion_events import (
+    AnyEvent,
+    CustomEvent,
+    Event,
+    EventsFilter,
+    Exit,
+    StreamContext,
+    TokenEvent,
+    context_scope,
+    get_current_context,
+)
+
+from .entrypoint import load_entrypoint
+from .errors import LoadError
+from .stream import EventStream, silent_context, stream_context
+from .threads import WorkerPool, run_blocking, run_in_thread
+
+
+class HandlerAdapter:
+    """Wraps ``handle(payload)``, a callable of any kind, given as such or as ``module:callable``.
+
+    A parameter named ``context``, or annotated `StreamContext`, gets the context. A synchronous
+    handler runs in a worker thread. What a generator yields is streamed: a string is a token, an
+    event itself, anything else a ``custom:partial`` event; its output is its return value, else the
+    last dict it yielded, else ``{"text": <all its tokens>}``.
+
+    The adapter is the streaming backend of the handlers it runs: an event goes to the execution
+    that the emitting code belongs to.
+    """
+
+    framework = "handler"
+
+    def __init__(self, handler: Callable[..., Any] | str | None = None) -> None:
+        self.agent_name = "handler"
+        self._handler: Callable[..., Any] | None = None
+        self._context_parameter: str | None = None
+        self._asynchronous = False
+        self._pool: WorkerPool | None = None
+        if handler is not None:
+            self.load(handler)
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def load(self, target: Callable[..., Any] | str) -> None:
+        """Take a callable, or ``module:callable``. Raises `LoadError`."""
+        handler = load_entrypoint(target) if isinstance(target, str) else target
+        shown = repr(target) if isinstance(target, str) else f"{target!r:.80}"
+        if not callable(handler):
+            raise LoadError(f"{shown} is a {type(handler).__name__}, and a handler has to be callable")
+        if inspect.isclass(handler):
+            raise LoadError(f"{shown} is a class; give an instance of it, or a function")
+        self._context_parameter = _context_parameter(handler, shown)
+        self._asynchronous = _is_asynchronous(handler)
+        self._handler = handler
+        self.agent_name = getattr(handler, "__name__", type(handler).__name__)
+
+    def metadata(self) -> dict[str, Any]:
+        return {"asynchronous": self._asynchronous}
+
+    # -- executing -----------------------------------------------------------------------------
+
+    def invoke(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+    ) -> Any:
+        """Call the handler and return what it returns; an asynchronous one runs on a loop of its own."""
+        context = context or silent_context()
+        if self._asynchronous:
+            return run_blocking(lambda: self.ainvoke(payload, config=config, context=context))
+        with context_scope(context):
+            result = self._call(payload, context)
+            if inspect.isawaitable(result) or inspect.isasyncgen(result):
+                return run_blocking(lambda: self._await(result, context))
+            return _run_generator(result, context) if inspect.isgenerator(result) else result
+
+    async def ainvoke(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+    ) -> Any:
+        """Call the handler, a synchronous one in a worker thread, and return what it returns."""
+        context = context or silent_context()
+        with context_scope(context):
+            return await self._execute(payload, context)
+
+    @overload
+    def invoke_stream(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: Literal[False] = False,
+    ) -> EventStream[Event]: ...
+
+    @overload
+    def invoke_stream(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: Literal[True],
+    ) -> EventStream[str]: ...
+
+    def invoke_stream(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: bool = False,
+    ) -> EventStream[Any]:
+        """Return the stream of one execution; events arrive while the handler runs."""
+        self._loaded()
+        context = stream_context(context, events_filter, self)
+
+        async def run(_: Exit) -> Any:
+            return await self._execute(payload, context)
+
+        return EventStream(
+            run, context, agent_name=self.agent_name, framework=self.framework, serialize=serialize
+        )
+
+    # -- the streaming backend of its own handlers ---------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return "handler"
+
+    def is_available(self) -> bool:
+        """Whether the calling code belongs to an execution."""
+        return get_current_context() is not None
+
+    def emit(self, event: AnyEvent) -> bool:
+        """Hand the event to the execution that the calling code belongs to."""
+        context = get_current_context()
+        return context is not None and context.queue.emit(event)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _loaded(self) -> Callable[..., Any]:
+        if self._handler is None:
+            raise LoadError("no handler is loaded; call load() first")
+        return self._handler
+
+    def _call(self, payload: Any, context: StreamContext) -> Any:
+        handler = self._loaded()
+        if self._context_parameter is None:
+            return handler(payload)
+        return handler(payload, **{self._context_parameter: context})
+
+    async def _execute(self, payload: Any, context: StreamContext) -> Any:
+        if self._asynchronous:
+            return await self._await(self._call(payload, context), context)
+
+        def work() -> Any:
+            result = self._call(payload, context)
+            return _run_generator(result, context) if inspect.isgenerator(result) else result
+
+        self._loaded()
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = WorkerPool()
+        return await self._await(await run_in_thread(pool, work), context)
+
+    async def _await(self, result: Any, context: StreamContext) -> Any:
+        """Finish what a call returned: a coroutine, an async generator, or the output itself."""
+        if inspect.isasyncgen(result):
+            return await _run_async_generator(result, context)
+        return await result if inspect.isawaitable(result) else result
+
+
+class _Yielded:
+    """Turns what a generator yields into events, and keeps what its output may be made of."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._last: dict[Any, Any] | None = None
+
+    def event(self, item: Any) -> Event | None:
+        """Return the event that ``item`` means; None for a bare ``yield``, which only gives way."""
+        if isinstance(item, str):
+            self._texts.append(item)
+            return TokenEvent(item)
+        if isinstance(item, dict):
+            self._last = item
+        return item if item is None or isinstance(item, Event) else CustomEvent("custom:partial", item)
+
+    def output(self, returned: Any = None) -> Any:
+        """Return the output: the return value, the last dict, or the tokens."""
+        if returned is not None:
+            return returned
+        return self._last if self._last is not None else {"text": "".join(self._texts)}
+
+
+def _run_generator(generator: Generator[Any, None, Any], context: StreamContext) -> Any:
+    """Iterate a generator to its end, in whatever thread this is, and return its output."""
+    yielded = _Yielded()
+    with closing(generator):
+        while True:
+            try:
+                item = next(generator)
+            except StopIteration as stop:
+                return yielded.output(stop.value)
+            event = yielded.event(item)
+            if event is not None:
+                context.sync_send(event)
+
+
+async def _run_async_generator(generator: AsyncGenerator[Any, None], context: StreamContext) -> Any:
+    """Iterate an async generator to its end and return its output."""
+    yielded = _Yielded()
+    async with aclosing(generator):
+        async for item in generator:
+            event = yielded.event(item)
+            if event is not None:
+                await context.send(event)
+    return yielded.output()
+
+
+def _is_asynchronous(handler: Callable[..., Any]) -> bool:
+    """Say whether calling it gives a coroutine or an async generator, as far as one can see."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    call = handler if inspect.isroutine(handler) else type(handler).__call__
+    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
+
+
+def _context_parameter(handler: Callable[..., Any], shown: str) -> str | None:
+    """Return the name of the parameter that takes the context, by name or by annotation."""
+    try:
+        parameters = dict(inspect.signature(handler).parameters)
+    except (TypeError, ValueError):  # a builtin without a signature takes the payload alone
+        return None
+    hints = _hints(handler)
+    named = None
+    for name, parameter in parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name == "context" or _means_context(hints.get(name, parameter.annotation)):
+            named = name
+            break
+    rest = [parameter for name, parameter in parameters.items() if name != named]
+    takes = [p for p in rest if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
+    needed = [
+        p.name for p in rest[1:] if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if not takes or needed or (named is not None and next(iter(parameters)) == named):
+        more = f"; nothing would fill {', '.join(needed)}" if needed else ""
+        raise LoadError(f"{shown} has to take the payload first, as in handle(payload, context=None){more}")
+    return named
+
+
+def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    try:
+        return typing.get_type_hints(handler if inspect.isroutine(handler) else type(handler).__call__)
+    except Exception:  # noqa: BLE001 - hints that do not resolve here leave the plain annotations
+        return {}
+
+
+def _means_context(annotation: Any) -> bool:
+    if annotation is StreamContext or StreamContext in typing.get_args(annotation):
+        return True
+    return isinstance(annotation, str) and re.search(r"\bStreamContext\b", annotation) is not None

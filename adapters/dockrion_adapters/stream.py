@@ -1,0 +1,273 @@
+"""The stream of one execution: the agent in its own task, its events out of one exit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+from dockrion_events import (
+    AnyEvent,
+    CancelledEvent,
+    CompleteEvent,
+    EncodedEvent,
+    ErrorEvent,
+    Event,
+    EventEncoder,
+    EventError,
+    EventsFilter,
+    Exit,
+    StartedEvent,
+    StreamContext,
+    StreamingBackend,
+    TokenEvent,
+    set_current_context,
+)
+
+from .errors import AgentCancelled, AgentFailed
+
+T = TypeVar("T")
+
+Run = Callable[[Exit], Awaitable[Any]]
+"""Executes the agent once and returns its output; may `push` events of its own into the exit."""
+
+_running: set[asyncio.Task[Any]] = set()  # asyncio itself keeps only weak references to tasks
+
+
+class EventStream(Generic[T]):
+    """The whole life of one execution: ``started``, every allowed event, ``complete``.
+
+    An async iterator and an async context manager. Nothing runs before the first iteration; then
+    the agent runs in an asyncio task of its own, in a copy of the context of whoever iterates.
+    Yields event objects, or JSON strings where ``serialize`` was asked for. A failure of the agent
+    is raised as the agent raised it, in place of ``complete``.
+
+    ``aclose()``, leaving the ``async with``, cancelling the iterating task and dropping the stream
+    stop the agent; ``aclose`` returns when it has ended.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        context: StreamContext,
+        *,
+        agent_name: str,
+        framework: str | None = None,
+        serialize: bool = False,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self._run = run
+        self._context = context
+        self._agent_name = agent_name
+        self._framework = framework
+        self._metadata = metadata or {}
+        self._encoder = EventEncoder() if serialize else None
+        self._exit: Exit | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started_at = 0.0
+        self._ready: list[AnyEvent] = []
+        self._next = 0
+        self._ended = False
+
+    @property
+    def context(self) -> StreamContext:
+        """The context that the agent emits through."""
+        return self._context
+
+    @property
+    def latency_seconds(self) -> float:
+        """Seconds since the execution began; 0.0 before."""
+        return time.monotonic() - self._started_at if self._started_at else 0.0
+
+    def encode_with(self, encoder: EventEncoder) -> None:
+        """Encode events at the emitting call, with these limits. Only before the first iteration."""
+        if self._exit is not None:
+            raise RuntimeError("the stream has begun already")
+        self._encoder = encoder
+
+    # -- one by one ----------------------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while self._next >= len(self._ready):
+            if self._ended:
+                raise StopAsyncIteration
+            self._ready = await self.next_batch()
+            self._next = 0
+        item = self._ready[self._next]
+        self._next += 1
+        return cast("T", item.json.decode() if type(item) is EncodedEvent else item)
+
+    # -- all that is ready ---------------------------------------------------------------------
+
+    async def next_batch(self) -> list[AnyEvent]:
+        """Return every event that is ready, at least one; an empty list after the end or a `nudge`.
+
+        Raises what the agent raised, after everything it emitted has been returned.
+        """
+        if self._ended:
+            return []
+        exit_ = self._exit
+        if exit_ is None:
+            exit_ = self._start()
+        try:
+            batch = await exit_.next_batch()
+            if exit_.drained and self._task is not None:
+                await asyncio.wait((self._task,))
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
+        if exit_.drained:
+            return self._finish(exit_, batch)
+        return batch
+
+    def _start(self) -> Exit:
+        exit_ = self._exit = Exit(self._context, encoder=self._encoder, heartbeat=self._context.queue.nudge)
+        exit_.push(StartedEvent(self._agent_name, self._framework))
+        self._started_at = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._task = task = self._loop.create_task(
+            _execute(self._run, exit_), name=f"agent {self._agent_name}"
+        )
+        _running.add(task)
+        task.add_done_callback(_running.discard)
+        return exit_
+
+    def _finish(self, exit_: Exit, batch: list[AnyEvent]) -> list[AnyEvent]:
+        task = self._task
+        assert task is not None
+        error: BaseException | None
+        if task.cancelled():
+            error = AgentCancelled("the agent raised CancelledError, and nobody had cancelled it")
+        else:
+            error = task.exception()
+        if error is None:
+            event = CompleteEvent(task.result(), self.latency_seconds, self._metadata)
+            try:
+                batch.append(exit_.last(event))
+            except EventError as refused:
+                error = refused
+            else:
+                self._ended = True
+                return batch
+        if batch:  # what it emitted comes first; the next call raises
+            return batch
+        self._ended = True
+        raise error
+
+    def end_with(self, event: Event) -> AnyEvent:
+        """End a stream that has failed or was cancelled with this terminal event, numbered."""
+        self._ended = True
+        if self._exit is None:
+            self._exit = Exit(self._context, encoder=self._encoder)
+        return self._exit.last(event)
+
+    def nudge(self) -> None:
+        """Make a waiting `next_batch` return, with nothing."""
+        self._context.queue.nudge()
+
+    # -- ending --------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Stop the agent without waiting for it; nothing more is yielded."""
+        self._ended = True
+        self._ready = []
+        task = self._task
+        if task is not None and not task.done():
+            assert self._exit is not None
+            self._exit.cancel()
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """Stop the agent and return when its task has ended."""
+        self.cancel()
+        task = self._task
+        if task is not None:
+            if not task.done():
+                await asyncio.wait((task,))
+            if not task.cancelled():
+                task.exception()  # it was told to stop; how it did is nobody's concern any more
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        task = getattr(self, "_task", None)
+        if task is not None and not task.done() and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_abandon, task, self._exit)
+
+
+def _abandon(task: asyncio.Task[Any], exit_: Exit) -> None:
+    exit_.cancel()
+    task.cancel()
+    task.add_done_callback(_retrieve)
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+def stream_context(
+    context: StreamContext | None, events_filter: EventsFilter | None, backend: StreamingBackend | None = None
+) -> StreamContext:
+    """Return the context of a stream: the caller's, or a new one with this filter and backend."""
+    if context is None:
+        return StreamContext(str(uuid.uuid4()), events_filter=events_filter, streaming_backend=backend)
+    if events_filter is not None:
+        raise TypeError("give a context or an events_filter; a context has a filter of its own")
+    return context
+
+
+def silent_context() -> StreamContext:
+    """Return a context for an execution that nobody watches."""
+    return StreamContext(str(uuid.uuid4()), events_filter=EventsFilter("minimal"))
+
+
+def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) -> EventStream[Any]:
+    """Return ``source`` as an `EventStream`: itself, or a bare generator of events and strings wrapped.
+
+    A string is a token. The generator's own started event is left out, its complete event gives the
+    output, and an error event raises `AgentFailed`: the life cycle is the stream's.
+    """
+    if isinstance(source, EventStream):
+        return source
+
+    async def run(_: Exit) -> Any:
+        output: Any = None
+        try:
+            async for item in source:
+                if isinstance(item, CompleteEvent):
+                    output = item.output
+                elif isinstance(item, ErrorEvent):
+                    raise AgentFailed(item.error, item.code, item.details)
+                elif isinstance(item, CancelledEvent):
+                    raise AgentCancelled(item.reason or "the adapter's stream was cancelled")
+                else:
+                    await context.send(item if isinstance(item, Event) else TokenEvent(str(item)))
+        finally:
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                await close()
+        return output
+
+    return EventStream(run, context, **about)
+
+
+async def _execute(run: Run, exit_: Exit) -> Any:
+    set_current_context(exit_.context)  # the task's own copy of the context variables
+    try:
+        return await run(exit_)
+    finally:
+        exit_.close()

@@ -1,0 +1,91 @@
+"""Worker threads for synchronous agents: bounded, counted, and honest about those left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, Final, TypeVar
+
+from dockrion_events import StreamContext, get_current_context
+
+from .errors import NoWorkerThreads
+
+T = TypeVar("T")
+
+MAX_THREADS: Final = 256
+
+_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+
+
+class WorkerPool(ThreadPoolExecutor):
+    """A thread pool that knows which of its threads work for executions that were cancelled.
+
+    Nobody can stop a thread; a synchronous function that never emits runs on after its execution
+    was cancelled. Such a thread counts as abandoned until the function returns. When all threads
+    are abandoned, `submit` raises `NoWorkerThreads` rather than queue work behind them.
+    """
+
+    def __init__(self, max_workers: int = MAX_THREADS) -> None:
+        super().__init__(max_workers, thread_name_prefix="dockrion-worker")
+        self._size = max_workers
+        self._working: dict[int, StreamContext] = {}
+        _pools.add(self)
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads work for an execution that was cancelled."""
+        return sum(context.cancelled for context in list(self._working.values()))
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        context = get_current_context()
+        if context is None:
+            return super().submit(fn, *args, **kwargs)
+        if len(self._working) >= self._size and self.abandoned >= self._size:
+            raise NoWorkerThreads(
+                f"all {self._size} worker threads are held by cancelled code that has not returned"
+            )
+        return super().submit(self._tracked, context, fn, args, kwargs)
+
+    def _tracked(
+        self, context: StreamContext, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> T:
+        key = id(args)  # unique while this call lasts
+        self._working[key] = context
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            del self._working[key]
+
+
+def abandoned_threads() -> int:
+    """Return how many worker threads of this process work for cancelled executions."""
+    return sum(pool.abandoned for pool in list(_pools))
+
+
+async def run_in_thread(pool: WorkerPool, function: Callable[[], T]) -> T:
+    """Run ``function`` in a worker thread, in a copy of this context.
+
+    A cancelled caller returns at once; the thread goes on until the function returns.
+    """
+    return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, function)
+
+
+def run_blocking(make: Callable[[], Any]) -> Any:
+    """Run the coroutine that ``make`` returns to its end, from synchronous code.
+
+    Where this thread's event loop is running already, a thread of its own runs it.
+    """
+
+    async def main() -> Any:
+        return await make()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(main())
+    context = copy_context()
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(context.run, asyncio.run, main()).result()
