@@ -1,0 +1,1 @@
+"""A LangGraph agent that answers questions from a folder of documents."""
