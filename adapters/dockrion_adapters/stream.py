@@ -17,7 +17,6 @@ from dockrion_events import (
     ErrorEvent,
     Event,
     EventEncoder,
-    EventError,
     EventsFilter,
     Exit,
     StartedEvent,
@@ -46,6 +45,9 @@ class EventStream(Generic[T]):
 
     ``aclose()``, leaving the ``async with``, cancelling the iterating task and dropping the stream
     stop the agent; ``aclose`` returns when it has ended.
+
+    ``check_output``, where set, is called with the output before ``complete``; what it raises is
+    raised in place of ``complete``.
     """
 
     def __init__(
@@ -71,11 +73,23 @@ class EventStream(Generic[T]):
         self._ready: list[AnyEvent] = []
         self._next = 0
         self._ended = False
+        self._output_refused = False
+        self.check_output: Callable[[Any], None] | None = None
 
     @property
     def context(self) -> StreamContext:
         """The context that the agent emits through."""
         return self._context
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal event has been returned, or the failure raised in its place."""
+        return self._ended
+
+    @property
+    def output_refused(self) -> bool:
+        """Whether the agent returned, and its output could not be sent: the error raised says why."""
+        return self._output_refused
 
     @property
     def latency_seconds(self) -> float:
@@ -147,10 +161,10 @@ class EventStream(Generic[T]):
         else:
             error = task.exception()
         if error is None:
-            event = CompleteEvent(task.result(), self.latency_seconds, self._metadata)
             try:
-                batch.append(exit_.last(event))
-            except EventError as refused:
+                batch.append(exit_.last(self._complete(task.result())))
+            except Exception as refused:  # noqa: BLE001 - the check is the caller's: anything may come
+                self._output_refused = True
                 error = refused
             else:
                 self._ended = True
@@ -159,6 +173,11 @@ class EventStream(Generic[T]):
             return batch
         self._ended = True
         raise error
+
+    def _complete(self, output: Any) -> CompleteEvent:
+        if self.check_output is not None:
+            self.check_output(output)
+        return CompleteEvent(output, self.latency_seconds, self._metadata)
 
     def end_with(self, event: Event) -> AnyEvent:
         """End a stream that has failed or was cancelled with this terminal event, numbered."""
@@ -170,6 +189,11 @@ class EventStream(Generic[T]):
     def nudge(self) -> None:
         """Make a waiting `next_batch` return, with nothing."""
         self._context.queue.nudge()
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task that the agent runs in; None before the first iteration."""
+        return self._task
 
     # -- ending --------------------------------------------------------------------------------
 

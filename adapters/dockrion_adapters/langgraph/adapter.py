@@ -272,12 +272,12 @@ class _Execution:
     def run_sync(self, payload: Any) -> None:
         context = self._exit.context
         parts = self._graph.stream(payload, self._config, **self._options)
-        self._backend.watch(parts, self._own)
+        self._backend.watch(parts, self._own)  # type: ignore[arg-type]  # declared as an iterator
         try:
             for part in parts:
                 if context.cancelled:
                     return
-                event = self._backend.event(part)  # type: ignore[arg-type]
+                event = self._backend.event(part)
                 if event is not None:
                     try:
                         self._exit.push(event)

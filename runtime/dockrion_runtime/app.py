@@ -1,0 +1,78 @@
+"""The application: a Dockfile in, an ASGI app out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+
+from dockrion_sdk import Dockfile, load
+
+from .auth import authenticator
+from .docs import assets_router, openapi_config
+from .problems import EXCEPTION_HANDLERS
+from .redaction import redactor
+from .routes import VERSION, informing_routes, invoking_routes
+from .service import Service
+from .stream import adapter_lifetime
+
+
+def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> Litestar:
+    """Return the server of the Dockfile's agent; ``app.state.service`` is its `Service`.
+
+    The agent is loaded here, so that a fault shows before anything listens. Raises `DockfileError`
+    and the adapters' `LoadError`.
+    """
+    environ = os.environ if env is None else env
+    guard = authenticator(dockfile, environ)
+    adapter = load(dockfile)
+    adapter.agent_name = dockfile.agent.name
+    if getattr(adapter, "recursion_limit", 0) is None:
+        adapter.recursion_limit = dockfile.agent.recursion_limit  # type: ignore[attr-defined]
+    service = Service(
+        dockfile,
+        adapter,
+        authenticator=guard,
+        redact=redactor(dockfile, environ, guard.secrets if guard else ()),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        # Synchronous graph nodes run in the loop's own pool, whose usual size is a handful.
+        asyncio.get_running_loop().set_default_executor(service.pool)
+        async with AsyncExitStack() as stack:
+            lifetime = adapter_lifetime(adapter)
+            if lifetime is not None:
+                await stack.enter_async_context(lifetime)
+            service.ready = True
+            try:
+                yield
+            finally:
+                service.ready = False
+
+    expose = dockfile.expose
+    cors = None
+    if expose.cors.origins:
+        cors = CORSConfig(
+            allow_origins=list(expose.cors.origins),
+            allow_methods=list(expose.cors.methods),  # type: ignore[arg-type]  # checked by the Dockfile
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app = Litestar(
+        [*invoking_routes(service), *informing_routes(service), assets_router()],
+        guards=[guard] if guard else None,
+        exception_handlers=EXCEPTION_HANDLERS,
+        cors_config=cors,
+        openapi_config=openapi_config(dockfile.agent.name, VERSION, dockfile.agent.description),
+        request_max_body_size=expose.max_body_bytes,
+        lifespan=[lifespan],
+        logging_config=None,
+        debug=False,
+    )
+    app.state.service = service
+    return app

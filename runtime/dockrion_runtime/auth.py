@@ -1,0 +1,114 @@
+"""Who is calling: API keys, compared in constant time, and the owner they stand for."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from dockrion_sdk import Dockfile, DockfileError
+
+from .problems import Problem
+
+OPEN: Final = "open_to_all"
+"""The ``opt`` of a route that needs no key."""
+
+ANONYMOUS: Final = ""
+"""The owner of everything where authentication is off."""
+
+_IN_QUERY = frozenset({"api_key", "apikey", "api-key", "key", "x-api-key", "access_token", "token"})
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class KeyRing:
+    """The valid keys and their owners.
+
+    Made from the text of an environment variable: keys separated by commas, each ``key`` or
+    ``name:key``. The owner is the name, or a hash of a key that has none.
+    """
+
+    def __init__(self, text: str, *, variable: str) -> None:
+        self._keys: list[tuple[bytes, str]] = []
+        for entry in filter(None, (part.strip() for part in text.split(","))):
+            name, colon, key = entry.partition(":")
+            if not colon:
+                name, key = "", entry
+            elif not (_NAME.fullmatch(name) and key):
+                raise ValueError(
+                    f"{variable}: an entry is neither key nor name:key; a name has letters, digits, '_', '.' and '-'"
+                )
+            digest = hashlib.sha256(key.encode()).hexdigest()
+            self._keys.append((key.encode(), name or f"key-{digest[:16]}"))
+        if not self._keys:
+            raise ValueError(f"{variable} holds no key; set it to key or name:key, several separated by commas")
+
+    def owner(self, key: str) -> str | None:
+        """Return whom ``key`` belongs to, or None; takes as long for a near miss as for a far one."""
+        found = None
+        given = key.encode("utf-8", "surrogateescape")
+        for valid, owner in self._keys:
+            if hmac.compare_digest(given, valid):
+                found = owner
+        return found
+
+    @property
+    def secrets(self) -> list[str]:
+        """The keys themselves, for redaction."""
+        return [key.decode() for key, _ in self._keys]
+
+
+class Authenticator:
+    """A Litestar guard: finds the owner of a request, or refuses it with 401."""
+
+    def __init__(self, ring: KeyRing, *, header: str, allow_bearer: bool) -> None:
+        self._ring = ring
+        self._header = header
+        self._allow_bearer = allow_bearer
+
+    def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        if handler.opt.get(OPEN):
+            return
+        if any(name.lower() in _IN_QUERY for name in connection.query_params):
+            raise self._refusal("a key in a query string ends up in logs, so it is refused there")
+        key = connection.headers.get(self._header)
+        if key is None and self._allow_bearer:
+            scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+            key = token.strip() if scheme.lower() == "bearer" else None
+        if not key:
+            raise self._refusal("no API key was given")
+        owner = self._ring.owner(key)
+        if owner is None:
+            raise self._refusal("the API key is not valid")
+        connection.scope["state"]["owner"] = owner
+
+    def _refusal(self, why: str) -> Problem:
+        bearer = " or as 'Authorization: Bearer …'" if self._allow_bearer else ""
+        return Problem(
+            401,
+            "UNAUTHORIZED",
+            f"{why}; send it in the header {self._header}{bearer}",
+            headers={"WWW-Authenticate": "Bearer" if self._allow_bearer else "ApiKey"},
+        )
+
+
+def owner_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+    """Return the owner that the guard found; `ANONYMOUS` where authentication is off."""
+    owner: str = connection.scope["state"].get("owner", ANONYMOUS)
+    return owner
+
+
+def authenticator(dockfile: Dockfile, env: Mapping[str, str]) -> Authenticator | None:
+    """Return the guard that the Dockfile asks for. Raises `DockfileError` where no valid key is set."""
+    if dockfile.auth.mode == "none":
+        return None
+    keys = dockfile.auth.api_keys
+    try:
+        ring = KeyRing(env.get(keys.env_var, ""), variable=keys.env_var)
+    except ValueError as error:
+        raise DockfileError.of(dockfile, "auth.api_keys.env_var", str(error)) from None
+    return Authenticator(ring, header=keys.header, allow_bearer=keys.allow_bearer)

@@ -1,0 +1,107 @@
+"""Errors as clients see them: RFC 9457 problem details, with a code of ours."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from dockrion_events import encode_json
+
+log = logging.getLogger("dockrion")
+
+PROBLEM_JSON: Final = "application/problem+json"
+
+
+class Problem(Exception):
+    """A request that is refused or has failed, with all that its answer says.
+
+    ``code`` is stable and meant for programs, ``detail`` is one sentence for people, ``extra`` holds
+    further members of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: dict[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers or {}
+        self.extra = extra
+
+
+def overloaded(detail: str, *, code: str = "OVERLOADED", retry_after: int = 1) -> Problem:
+    """Return the 503 that asks the client to come back."""
+    return Problem(503, code, detail, headers={"Retry-After": str(retry_after)})
+
+
+def problem_response(problem: Problem) -> Response[bytes]:
+    """Return the answer that a problem stands for."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.detail,
+        **problem.extra,
+    }
+    return Response(
+        encode_json(body), status_code=problem.status, media_type=PROBLEM_JSON, headers=problem.headers
+    )
+
+
+_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    413: "BODY_TOO_LARGE",
+}
+
+
+def handle_problem(_: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    return problem_response(problem)
+
+
+def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer for Litestar's own refusals: unknown routes, wrong methods, bodies over the limit."""
+    status = error.status_code
+    detail = error.detail
+    if status == 404:
+        detail = f"there is nothing at {request.url.path}"
+    elif status == 405:
+        detail = f"{request.method} is not allowed at {request.url.path}"
+    elif status == 413:
+        detail = f"the request body has more than {request.app.request_max_body_size:,} bytes"
+    headers = {key: value for key, value in (error.headers or {}).items() if key.lower() == "allow"}
+    code = _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
+    return problem_response(Problem(status, code, detail, headers=headers))
+
+
+def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer for a fault of ours: logged in full, told to the client by its id only."""
+    error_id = str(uuid.uuid4())
+    log.error("%s %s failed, error %s", request.method, request.url.path, error_id, exc_info=error)
+    return problem_response(
+        Problem(500, "INTERNAL_ERROR", "the server failed; its log has the details", error_id=error_id)
+    )
+
+
+EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
+    Problem: handle_problem,
+    HTTPException: handle_http,
+    Exception: handle_unexpected,
+}
+
+JSON: Final = MediaType.JSON

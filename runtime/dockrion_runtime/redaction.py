@@ -1,0 +1,30 @@
+"""Keeps the values of secrets out of what clients read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from dockrion_sdk import Dockfile
+
+_SHORTEST: Final = 4  # shorter values would blot out ordinary words
+_LONGEST_MESSAGE: Final = 2000
+
+
+class Redactor:
+    """Replaces known secret values in texts by ``***``."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return ``text`` without secrets, and no longer than 2,000 characters."""
+        for value in self._values:
+            text = text.replace(value, "***")
+        return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+
+
+def redactor(dockfile: Dockfile, env: Mapping[str, str], keys: Iterable[str] = ()) -> Redactor:
+    """Return the redactor of the secrets that the Dockfile names, and of the API keys."""
+    names = [secret.name for secret in (*dockfile.secrets.required, *dockfile.secrets.optional)]
+    return Redactor([*(env.get(name, "") for name in names), *keys])

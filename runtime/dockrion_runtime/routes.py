@@ -1,0 +1,144 @@
+"""The HTTP routes. Each says what a client gets; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp
+
+from dockrion_adapters import DescribesItself, abandoned_threads
+from dockrion_events import EVENT_CLASSES, encode_json
+
+from .auth import OPEN
+from .problems import JSON, Problem
+from .service import Service
+from .sse import EventResponse
+from .stream import call_agent, failure_event
+
+VERSION: Final = "0.1.0"
+
+
+def invoking_routes(service: Service) -> list[BaseRouteHandler]:
+    """Return the routes that execute the agent, as the Dockfile exposes them."""
+    expose = service.dockfile.expose
+
+    @post("/invoke", status_code=200, tags=["agent"], summary="Execute the agent and return its output")
+    async def invoke(request: Request[Any, Any, Any]) -> Response[bytes]:
+        with service.slot():
+            payload = await service.payload(request)
+            request_id = service.new_request_id()
+            config = service.config(request, request_id)
+            started = time.monotonic()
+            output = await _bounded(service, payload, config, request_id)
+            latency = time.monotonic() - started
+        adapter = service.adapter
+        metadata = {"agent": adapter.agent_name, "framework": adapter.framework, "latency_seconds": latency}
+        body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
+        return Response(body, media_type=JSON, headers={"X-Request-ID": request_id})
+
+    @post("/invoke/stream", status_code=200, tags=["agent"], summary="Execute the agent and stream its events")
+    async def invoke_stream(request: Request[Any, Any, Any]) -> ASGIApp:
+        service.enter()
+        try:
+            payload = await service.payload(request)
+            request_id = service.new_request_id()
+            config = service.config(request, request_id)
+            execution = service.execute(payload, config, service.context(request_id, watched=True))
+        except BaseException:
+            service.leave()
+            raise
+        return EventResponse(
+            execution,
+            heartbeat=service.dockfile.streaming.events.heartbeat_interval,
+            heartbeat_events=service.events_filter.is_allowed("heartbeat"),
+            on_close=lambda: service.forget(execution),
+        )
+
+    handlers: list[BaseRouteHandler] = []
+    if expose.rest:
+        handlers.append(invoke)
+    if "sse" in expose.streaming:
+        handlers.append(invoke_stream)
+    return handlers
+
+
+async def _bounded(service: Service, payload: Any, config: dict[str, Any], request_id: str) -> bytes:
+    """Execute the agent within the time limit and return its output as JSON. Raises `Problem`."""
+    limit = service.dockfile.streaming.events.max_run_duration
+    context = service.context(request_id, watched=False)
+    task = asyncio.ensure_future(call_agent(service.adapter, service.pool, payload, config, context))
+    try:
+        done, _ = await asyncio.wait((task,), timeout=limit)
+    finally:
+        if not task.done():
+            context.cancel()
+            task.cancel()
+    headers = {"X-Request-ID": request_id}
+    if not done:
+        detail = f"the execution took longer than {limit:g} s"
+        raise Problem(504, "RUN_TIMEOUT", detail, request_id=request_id, headers=headers)
+    output_refused = False
+    try:
+        output = task.result()
+        output_refused = True
+        service.check_output(output)
+        return service.encoder.encode_output(output)
+    except (Exception, asyncio.CancelledError) as error:
+        event = failure_event(
+            error, output_refused=output_refused, redact=service.redact, request_id=request_id
+        )
+    status = 503 if event.code == "OVERLOADED" else 500
+    if status == 503:
+        headers["Retry-After"] = "5"
+    raise Problem(status, event.code, event.error, request_id=request_id, headers=headers)
+
+
+def informing_routes(service: Service) -> list[BaseRouteHandler]:
+    """Return the routes that tell about the server and its agent."""
+    dockfile = service.dockfile
+
+    @get("/health", opt={OPEN: True}, tags=["server"], summary="Is the process alive")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok"}
+
+    @get("/ready", opt={OPEN: True}, tags=["server"], summary="Can the server take work")
+    async def ready() -> Response[dict[str, Any]]:
+        state = "shutting down" if service.draining else "ready" if service.ready else "starting"
+        return Response(
+            {"status": state, "agent": dockfile.agent.name}, status_code=200 if state == "ready" else 503
+        )
+
+    @get("/info", tags=["agent"], summary="What the agent is and what it streams")
+    async def info() -> dict[str, Any]:
+        adapter = service.adapter
+        return {
+            "name": dockfile.agent.name,
+            "description": dockfile.agent.description,
+            "framework": adapter.framework,
+            "version": VERSION,
+            "events": list(service.events_filter.allowed),
+            "expose": {"rest": dockfile.expose.rest, "streaming": list(dockfile.expose.streaming)},
+            "auth": dockfile.auth.mode,
+            "active": service.active,
+            "abandoned_threads": abandoned_threads(),
+            "agent": adapter.metadata() if isinstance(adapter, DescribesItself) else {},
+        }
+
+    @get("/schema", tags=["agent"], summary="JSON Schemas of the input, the output and the events")
+    async def schema() -> dict[str, Any]:
+        events = {name: msgspec.json.schema(cls) for name, cls in EVENT_CLASSES.items()}
+        return {
+            "input": dockfile.io_schema.input or {"type": "object"},
+            "output": dockfile.io_schema.output or {},
+            "events": events,
+        }
+
+    handlers: list[BaseRouteHandler] = [health, ready]
+    if dockfile.expose.rest:
+        handlers += [info, schema]
+    return handlers

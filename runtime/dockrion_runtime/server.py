@@ -1,0 +1,140 @@
+"""The process: uvicorn, its signals, and an end in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from litestar import Litestar
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from dockrion_adapters import abandoned_threads
+
+from .service import Service
+from .sse import ABORT
+
+log = logging.getLogger("dockrion")
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol; a response can drop its connection through the scope.
+
+    Raising in a response leaves the socket open where the reader has stopped reading, because the
+    transport waits for it to take what is buffered.
+    """
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[typeddict-item]
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with a drain: the first signal refuses new work and lets streams end."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal ends the process without waiting."""
+        if self._loop is None or self._service.draining:
+            super().handle_exit(sig, frame)
+            return
+        self._captured_signals.append(sig)
+        self._service.draining = True
+        self._loop.call_soon_threadsafe(self._begin_to_drain)
+
+    def _begin_to_drain(self) -> None:
+        assert self._loop is not None
+        self._draining = self._loop.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        grace = self._service.dockfile.expose.shutdown_grace
+        if self._service.active:
+            log.info("shutting down: %d executions have up to %g s to end", self._service.active, grace)
+        try:
+            await self._service.drain(grace)
+        finally:
+            self.should_exit = True
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises `OSError` with a message that says what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError as error:
+        sock.close()
+        raise OSError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port or --host"
+        ) from None
+    sock.set_inheritable(True)
+    return sock
+
+
+def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
+    """Return uvicorn's configuration for an app of ours."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        lifespan="on",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        log_config=None,
+        access_log=False,
+        **options,
+    )
+
+
+def serve(app: Litestar, sock: socket.socket) -> int:
+    """Serve until a signal comes; return the exit code.
+
+    The process ends even where cancelled synchronous code holds threads that nobody can stop.
+    """
+    server = Server(server_config(app), app.state.service)
+    code = 0
+    try:
+        uvicorn_loop = server.config.get_loop_factory()
+        with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
+            try:
+                runner.run(_serve(server, sock))
+            except SystemExit as stopped:
+                code = int(stopped.code or 0)
+            _leave_threads_behind(code)
+    except KeyboardInterrupt:
+        pass
+    return code
+
+
+async def _serve(server: Server, sock: socket.socket) -> None:
+    await server._serve_without_reraise(sock)
+
+
+def _leave_threads_behind(code: int) -> None:
+    abandoned = abandoned_threads()
+    if not abandoned:
+        return
+    log.warning("%d threads still run cancelled synchronous code; they end with the process", abandoned)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+_ = (signal, threading)

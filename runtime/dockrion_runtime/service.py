@@ -1,0 +1,198 @@
+"""One agent being served: its adapter, its limits, and what a request needs of both."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+from jsonschema import Draft202012Validator
+from litestar import Request
+
+from dockrion_adapters import Adapter, WorkerPool
+from dockrion_events import EventEncoder, EventsFilter, StreamContext, encode_json
+from dockrion_sdk import Dockfile
+
+from .auth import Authenticator, owner_of
+from .problems import Problem, overloaded
+from .stream import Execution, OutputInvalid, open_stream, shutdown_event
+
+MAX_THREADS: Final = 256
+BODY_SECONDS: Final = 30.0
+_MAX_FAULTS: Final = 20
+_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Service:
+    """What the routes work with. Lives on one event loop; nothing here is shared with threads."""
+
+    def __init__(
+        self,
+        dockfile: Dockfile,
+        adapter: Adapter,
+        *,
+        authenticator: Authenticator | None,
+        redact: Callable[[str], str],
+    ) -> None:
+        events = dockfile.streaming.events
+        self.dockfile = dockfile
+        self.adapter = adapter
+        self.authenticator = authenticator
+        self.redact = redact
+        self.events_filter: EventsFilter = events.events_filter
+        self.encoder = EventEncoder(events.max_event_bytes)
+        self.pool = WorkerPool(MAX_THREADS)
+        self.ready = False
+        self.draining = False
+        self._silent = EventsFilter("minimal")
+        self._active = 0
+        self._executions: set[Execution] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        schema = dockfile.io_schema
+        self._input = Draft202012Validator(schema.input) if schema.input is not None else None
+        self._output = Draft202012Validator(schema.output) if schema.strict and schema.output is not None else None
+
+    # -- a request -----------------------------------------------------------------------------
+
+    async def payload(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
+        """Read and check the request's body. Raises `Problem`."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await request.body()
+        except TimeoutError:
+            raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        try:
+            payload = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Problem(400, "INVALID_JSON", f"the body is no valid JSON: {error}") from None
+        except RecursionError:
+            raise Problem(400, "INVALID_JSON", "the body is nested too deeply") from None
+        if not isinstance(payload, dict):
+            kind = {list: "an array", str: "a string", type(None): "null", bool: "a boolean"}.get(
+                type(payload), "a number"
+            )
+            raise Problem(400, "NOT_AN_OBJECT", f"the body has to be a JSON object, and it is {kind}")
+        if self._input is not None:
+            faults = _faults(self._input, payload)
+            if faults:
+                first = faults[0]
+                detail = f"the payload does not fit the agent's input schema: {first['path']}: {first['message']}"
+                raise Problem(422, "INVALID_INPUT", detail, errors=faults)
+        return payload
+
+    def new_request_id(self) -> str:
+        """Return a fresh identifier, used for nothing but correlation."""
+        return str(uuid.uuid4())
+
+    def config(self, request: Request[Any, Any, Any], request_id: str) -> dict[str, Any]:
+        """Return the framework's config: the conversation is the caller's own. Raises `Problem`."""
+        thread_id = request.query_params.get("thread_id")
+        if thread_id is None:
+            thread_id = request_id
+        elif not _ID.fullmatch(thread_id):
+            raise Problem(
+                400,
+                "INVALID_THREAD_ID",
+                "thread_id: 1 to 128 letters, digits, '.', '_', ':' or '-'",
+            )
+        owner = owner_of(request)
+        return {"configurable": {"thread_id": f"{owner}/{thread_id}" if owner else thread_id}}
+
+    def context(self, request_id: str, *, watched: bool) -> StreamContext:
+        """Return the context of an execution; an unwatched one builds no events at all."""
+        return StreamContext(request_id, events_filter=self.events_filter if watched else self._silent)
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold one of the places for executions. Raises `Problem` 503 where there is none."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Take a place; see `slot`."""
+        if self.draining:
+            raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=5)
+        limit = self.dockfile.expose.max_concurrent
+        if self._active >= limit:
+            raise overloaded(f"all {limit} places for executions are taken; try again in a moment")
+        self._active += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self._active -= 1
+        if not self._active:
+            self._idle.set()
+
+    @property
+    def active(self) -> int:
+        """How many executions there are."""
+        return self._active
+
+    def execute(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Execution:
+        """Return a watched execution; nothing runs before its first batch is asked for."""
+        stream = open_stream(self.adapter, self.pool, payload, config, context)
+        if self._output is not None:
+            stream.check_output = self.check_output
+        execution = Execution(
+            stream,
+            encoder=self.encoder,
+            max_seconds=self.dockfile.streaming.events.max_run_duration,
+            redact=self.redact,
+        )
+        self._executions.add(execution)
+        return execution
+
+    def forget(self, execution: Execution) -> None:
+        """An execution has ended and its reader is gone."""
+        self._executions.discard(execution)
+        self.leave()
+
+    def check_output(self, output: Any) -> None:
+        """Raise `OutputInvalid` where the output does not fit ``io_schema.output`` and strict is set."""
+        if self._output is None:
+            return
+        faults = _faults(self._output, msgspec.json.decode(encode_json(output)))
+        if faults:
+            raise OutputInvalid(f"{faults[0]['path']}: {faults[0]['message']}")
+
+    # -- the end of the server -----------------------------------------------------------------
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new work, let what runs end within ``grace`` seconds, then end it as cancelled."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            for execution in list(self._executions):
+                execution.stop(shutdown_event())
+            try:
+                async with asyncio.timeout(0.5):
+                    await self._idle.wait()
+            except TimeoutError:
+                return
+
+
+def _faults(validator: Draft202012Validator, value: Any) -> list[dict[str, str]]:
+    """Return the first faults of ``value``, each with its path (``$`` is the whole) and a message."""
+    try:
+        found = sorted(validator.iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path)))
+    except RecursionError:
+        return [{"path": "$", "message": "nested too deeply"}]
+    return [
+        {"path": ".".join(map(str, fault.absolute_path)) or "$", "message": _short(fault.message)}
+        for fault in found[:_MAX_FAULTS]
+    ]
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= 300 else message[:300] + "…"

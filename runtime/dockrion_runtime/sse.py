@@ -1,0 +1,147 @@
+"""Server-Sent Events over ASGI: an execution's frames to one reader."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from litestar.types import Receive, Scope, Send
+
+from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_chunks, sse_comment, sse_frame
+
+from .stream import Execution
+
+log = logging.getLogger("dockrion")
+
+CHUNK_BYTES: Final = 64 * 1024
+SEND_DEADLINE: Final = 20.0
+"""Seconds that one send may take; a reader that stopped reading loses its connection then."""
+
+ABORT: Final = "dockrion.abort"
+"""Key in ``scope["extensions"]`` of a function that drops the connection at once."""
+
+_HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventResponse:
+    """Sends one execution to one reader, and stops it when the reader goes away.
+
+    Everything that is ready goes out in one chunk. After ``heartbeat`` seconds without a chunk the
+    reader gets a sign of life: a heartbeat event, or a comment where the filter has none. One timer
+    serves both silence and sends that do not end, and is not touched for each event.
+    """
+
+    def __init__(
+        self,
+        execution: Execution,
+        *,
+        heartbeat: float,
+        heartbeat_events: bool,
+        on_close: Callable[[], None],
+        send_deadline: float = SEND_DEADLINE,
+    ) -> None:
+        self._execution = execution
+        self._heartbeat = heartbeat
+        self._heartbeat_events = heartbeat_events
+        self._on_close = on_close
+        self._send_deadline = send_deadline
+        self._gone = False
+        self._last_sent = 0.0
+        self._sending_since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._abort: Callable[[], None] | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._abort = (scope.get("extensions") or {}).get(ABORT)  # type: ignore[assignment]
+        watcher = loop.create_task(self._watch(receive))
+        self._last_sent = loop.time()
+        self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)
+        headers = list(_HEADERS)
+        headers.append((b"x-request-id", self._execution.request_id.encode()))
+        if scope.get("http_version") == "1.1":
+            headers.append((b"connection", b"keep-alive"))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self._send_all(send)
+        finally:
+            self._timer.cancel()
+            watcher.cancel()
+            # Closing is a task of its own: however this one is cancelled, the agent is stopped.
+            closing = loop.create_task(self._close())
+            await asyncio.shield(closing)
+
+    async def _send_all(self, send: Send) -> None:
+        execution = self._execution
+        while not self._gone:
+            batch = await execution.next_batch()
+            if self._gone:
+                return
+            if batch:
+                for chunk in sse_chunks(batch, CHUNK_BYTES):  # type: ignore[arg-type]  # all are encoded
+                    await self._send(send, chunk)
+            elif not execution.ended:
+                await self._send(send, self._sign_of_life())
+            if execution.ended:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+
+    async def _send(self, send: Send, chunk: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self._sending_since = self._last_sent = loop.time()
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._sending_since = 0.0
+        # After a disconnect a server's send may return at once; without this an agent that never
+        # waits would keep the loop to itself.
+        await asyncio.sleep(0)
+
+    def _sign_of_life(self) -> bytes:
+        if not self._heartbeat_events:
+            return sse_comment("heartbeat")
+        event = HeartbeatEvent(request_id=self._execution.request_id)
+        return sse_frame(EncodedEvent(event.type, encode_json(event)))
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._sending_since:
+            due = self._sending_since + self._send_deadline
+            if now >= due:
+                self._drop()
+                return
+        else:
+            due = self._last_sent + self._heartbeat
+            if now >= due:
+                self._execution.nudge()
+                due = now + self._heartbeat
+        due = min(due, now + self._send_deadline)
+        self._timer = loop.call_at(due, self._tick)
+
+    def _drop(self) -> None:
+        """Give up a reader that does not read."""
+        log.warning("request %s: the reader has stopped reading; closing", self._execution.request_id)
+        self._gone = True
+        if self._abort is not None:
+            self._abort()  # the server's send returns then
+        elif self._task is not None:
+            self._task.cancel()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._execution.nudge()
+
+    async def _close(self) -> None:
+        try:
+            await self._execution.aclose()
+        finally:
+            self._on_close()
