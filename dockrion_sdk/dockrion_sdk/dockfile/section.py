@@ -37,6 +37,10 @@ class Section(BaseModel):
         del given
         return ()
 
+    def template(self, key: str) -> str | None:
+        """How the file writes a value that came out of the environment; None for one that did not."""
+        return self._templates.get(key)
+
     @model_validator(mode="wrap")
     @classmethod
     def _report_all(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
