@@ -15,6 +15,8 @@ from dockrion_sdk import Dockfile, DockfileError, load, load_dockfile
 
 Project = Callable[..., Path]
 
+MODULES = ("app", "app.service", "broken", "mine", "one", "service", "two", "unused")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HANDLER = "def handle(payload):\n    return {'echo': payload}\n"
 OWN_ADAPTER = """
 class Own:
@@ -29,8 +31,10 @@ not_one = object()
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Leave the interpreter's path as it was, and forget the modules of the test's projects."""
+    """Begin without the projects' modules, and leave the interpreter's path and modules as they were."""
     monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     yield
     for name, module in list(sys.modules.items()):
         places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
@@ -168,3 +172,13 @@ def test_one_made_in_memory(project: Project, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(project("handler: unused:x", service=HANDLER))
     made = Dockfile.model_validate({"agent": {"name": "a", "handler": "service:handle"}})
     assert load(made).invoke(3) == {"echo": 3}
+
+
+@pytest.mark.parametrize(
+    "dockfile", sorted(EXAMPLES.glob("*/Dockfile.yaml")), ids=lambda path: path.parent.name
+)
+def test_the_examples_load(dockfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {})
+    checked = load_dockfile(dockfile)
+    assert checked.warnings == ()
+    assert load(checked).agent_name == checked.agent.name
