@@ -1,0 +1,36 @@
+"""Dockfile.yaml: its models, and how one is read, filled from the environment and checked."""
+
+from .errors import DockfileError, Problem
+from .load import load_dockfile
+from .models import (
+    CORS,
+    Agent,
+    APIKeys,
+    Auth,
+    Dockfile,
+    Expose,
+    IOSchema,
+    OptionalSecret,
+    RequiredSecret,
+    Secrets,
+    Streaming,
+    StreamingEvents,
+)
+
+__all__ = [
+    "CORS",
+    "APIKeys",
+    "Agent",
+    "Auth",
+    "Dockfile",
+    "DockfileError",
+    "Expose",
+    "IOSchema",
+    "OptionalSecret",
+    "Problem",
+    "RequiredSecret",
+    "Secrets",
+    "Streaming",
+    "StreamingEvents",
+    "load_dockfile",
+]

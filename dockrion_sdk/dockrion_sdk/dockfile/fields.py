@@ -1,0 +1,180 @@
+"""The kinds of value that Dockfile keys hold, and how a wrong one is named.
+
+A fault says what is expected and never repeats the value itself: whether that may be shown is known only
+where the file was read (see `explain`).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from .substitute import VARIABLE_NAME
+
+FAULT = "dockfile"
+"""The pydantic error type of every fault made here."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5.6.2
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*,]+")  # RFC 6454, section 7
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
+_STREAMINGS = ("sse", "none")
+
+
+def fault(
+    message: str,
+    *,
+    hint: str = "",
+    valid: Sequence[str] = (),
+    at: Sequence[str | int] = (),
+    instead: str = "",
+    told: bool = False,
+) -> PydanticCustomError:
+    """Describe a wrong value.
+
+    `valid` lists the values there are, `at` leads further into the value. A message that had to name the
+    value itself carries in `instead` what to say where the value must not be shown; `told` marks one that
+    needs no mention of the value at all.
+    """
+    context = {
+        "message": message,
+        "hint": hint,
+        "valid": tuple(valid),
+        "at": tuple(at),
+        "instead": instead,
+        "told": told or bool(instead),
+    }
+    return PydanticCustomError(FAULT, "{message}", context)
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise fault("expected a number")
+    return value
+
+
+def _one_of(*valid: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or value not in valid:
+            raise fault("not a valid value", valid=valid)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _matching(pattern: re.Pattern[str], expected: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise fault(f"expected {expected}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _reference(example: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        module, _, attribute = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if not all(part.isidentifier() for part in [*module.split("."), *attribute.split(".")]):
+            raise fault("expected module:attribute", hint=f"for example {example}")
+        if module.split(".")[0] in sys.stdlib_module_names:
+            raise fault(
+                "a module of Python's standard library cannot be an agent",
+                hint=f"name a module of your own, for example {example}; rename it if it has a standard name",
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+def _version(value: Any) -> Any:
+    if (value == "1.0" and isinstance(value, str)) or (isinstance(value, float) and value == 1.0):
+        return "1.0"
+    raise fault("not a known version", hint='write "1.0"')
+
+
+def _agent_name(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 128:
+        raise fault("expected a name: one line of at most 128 characters")
+    return value
+
+
+def _streamings(value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise fault("expected sse, none or a list", valid=_STREAMINGS)
+    for index, item in enumerate(given):
+        if item not in _STREAMINGS:
+            at = () if given is not value else (index,)
+            raise fault("not a valid value", valid=_STREAMINGS, at=at)
+    if "none" in given and len(set(given)) > 1:
+        raise fault("none stands alone", hint="remove none, or everything else")
+    return tuple(dict.fromkeys(item for item in given if item != "none"))
+
+
+def _origin(value: Any) -> Any:
+    if value != "*" and not (isinstance(value, str) and _ORIGIN.fullmatch(value.lower())):
+        raise fault("expected an origin without a path, or *", hint="for example https://app.example.com")
+    return value
+
+
+def _method(value: Any) -> Any:
+    method = value.upper() if isinstance(value, str) else ""
+    if method not in _METHODS:
+        raise fault("not a valid value", valid=_METHODS)
+    return method
+
+
+def _events(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str | list | tuple):
+        raise fault("expected a preset or a list of event names", hint="for example chat, or [token, step]")
+    return value if isinstance(value, str) else tuple(value)
+
+
+def _json_schema(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise fault("expected a JSON Schema: a mapping, such as {type: object}")
+    try:
+        Draft202012Validator.check_schema(value)
+    except SchemaError as error:
+        at = tuple(error.absolute_path)
+        named = _short(error.message)
+        raise fault(f"not valid JSON Schema: {named}", at=at, instead="not valid JSON Schema") from None
+    except (OverflowError, RecursionError):
+        raise fault("not valid JSON Schema: a pattern cannot be compiled", told=True) from None
+    return value
+
+
+def _short(message: str, limit: int = 200) -> str:
+    return message if len(message) <= limit else message[:limit] + "…"
+
+
+_number = BeforeValidator(_no_boolean)
+
+Version = Annotated[Literal["1.0"], BeforeValidator(_version)]
+AgentName = Annotated[str, BeforeValidator(_agent_name)]
+AgentReference = Annotated[str, _reference("app.service:handle")]
+AdapterReference = Annotated[str, _reference("my_package.adapter:MyAdapter")]
+NonEmpty = Annotated[str, Field(min_length=1, max_length=255)]
+Count = Annotated[int, _number, Field(ge=1)]
+Port = Annotated[int, _number, Field(ge=0, le=65535)]
+Seconds = Annotated[float, _number, Field(gt=0, allow_inf_nan=False)]
+Streamings = Annotated[tuple[Literal["sse"], ...], BeforeValidator(_streamings)]
+Origin = Annotated[str, BeforeValidator(_origin)]
+Method = Annotated[str, BeforeValidator(_method)]
+Allowed = Annotated[str | tuple[str, ...] | None, PlainValidator(_events)]
+JSONSchema = Annotated[dict[str, Any] | None, PlainValidator(_json_schema)]
+AuthMode = Annotated[Literal["none", "api_key"], _one_of("none", "api_key")]
+HeaderName = Annotated[str, _matching(_TOKEN, "the name of an HTTP header, such as X-API-Key")]
+VariableName = Annotated[
+    str, _matching(VARIABLE_NAME, "the name of an environment variable, such as DOCKRION_API_KEY")
+]

@@ -1,0 +1,149 @@
+"""Every key: its default, and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dockrion_events import EventsFilter
+from dockrion_sdk import Dockfile
+
+from .conftest import AGENT, Load
+
+
+def test_defaults(load_text: Load) -> None:
+    assert load_text(AGENT).model_dump() == {
+        "version": "1.0",
+        "agent": {
+            "name": "my-agent",
+            "description": "",
+            "handler": "app.service:handle",
+            "entrypoint": None,
+            "framework": None,
+            "adapter": None,
+            "recursion_limit": 1000,
+        },
+        "io_schema": {"input": None, "output": None, "strict": False},
+        "expose": {
+            "rest": True,
+            "streaming": ("sse",),
+            "port": 8080,
+            "host": "0.0.0.0",
+            "cors": {"origins": (), "methods": ("GET", "POST", "DELETE")},
+            "max_body_bytes": 10485760,
+            "max_concurrent": 256,
+            "shutdown_grace": 30.0,
+        },
+        "streaming": {
+            "events": {
+                "allowed": None,
+                "heartbeat_interval": 15.0,
+                "max_run_duration": 3600.0,
+                "max_event_bytes": 8388608,
+            }
+        },
+        "auth": {
+            "mode": "none",
+            "api_keys": {"env_var": "DOCKRION_API_KEY", "header": "X-API-Key", "allow_bearer": True},
+        },
+        "secrets": {"required": (), "optional": ()},
+    }
+
+
+ACCEPTED: list[tuple[str, str, Any]] = [
+    ('version: "1.0"', "version", "1.0"),
+    ("version: 1.0", "version", "1.0"),
+    ("expose: {rest: true, streaming: sse}", "expose.streaming", ("sse",)),
+    ("expose: {rest: false}", "expose.rest", False),
+    ("expose: {streaming: none}", "expose.streaming", ()),
+    ("expose: {streaming: [sse]}", "expose.streaming", ("sse",)),
+    ("expose: {streaming: [none]}", "expose.streaming", ()),
+    ("expose: {streaming: []}", "expose.streaming", ()),
+    ("expose: {port: 0}", "expose.port", 0),
+    ("expose: {port: 65535}", "expose.port", 65535),
+    ('expose: {port: "8081"}', "expose.port", 8081),
+    ("expose: {shutdown_grace: 0.5}", "expose.shutdown_grace", 0.5),
+    ("expose:\n", "expose.port", 8080),
+    ("streaming:\n  events:\n", "streaming.events.heartbeat_interval", 15.0),
+    ("expose: {cors: {origins: ['*']}}", "expose.cors.origins", ("*",)),
+    (
+        "expose: {cors: {origins: [https://app.example.com, 'http://localhost:3000']}}",
+        "expose.cors.origins",
+        ("https://app.example.com", "http://localhost:3000"),
+    ),
+    ("expose: {cors: {methods: [get, POST]}}", "expose.cors.methods", ("GET", "POST")),
+    ("streaming: {events: {allowed: chat}}", "streaming.events.allowed", "chat"),
+    ("streaming: {events: {allowed: []}}", "streaming.events.allowed", ()),
+    ("streaming: {events: {allowed: null}}", "streaming.events.allowed", None),
+    (
+        "streaming: {events: {allowed: [token, step, custom]}}",
+        "streaming.events.allowed",
+        ("token", "step", "custom"),
+    ),
+    (
+        'streaming: {events: {allowed: [token, "custom:fraud_check", "custom:analytics"]}}',
+        "streaming.events.allowed",
+        ("token", "custom:fraud_check", "custom:analytics"),
+    ),
+    (
+        "streaming: {events: {allowed: chat, heartbeat_interval: 15, max_run_duration: 3600}}",
+        "streaming.events.max_run_duration",
+        3600.0,
+    ),
+    ("auth: {api_keys: {allow_bearer: false}}", "auth.api_keys.allow_bearer", False),
+    ("auth: {api_keys: {header: X-Agent-Key}}", "auth.api_keys.header", "X-Agent-Key"),
+    (
+        "io_schema: {input: {type: object, unknown_keyword: 1, properties: {a.b: {type: string}}}}",
+        "io_schema.input",
+        {"type": "object", "unknown_keyword": 1, "properties": {"a.b": {"type": "string"}}},
+    ),
+    ("io_schema: {output: {}, strict: true}", "io_schema.strict", True),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "expected"), ACCEPTED)
+def test_accepted(load_text: Load, text: str, path: str, expected: Any) -> None:
+    value: Any = load_text(AGENT + text)
+    for name in path.split("."):
+        value = getattr(value, name)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "{name: a, entrypoint: app.graph:build_graph, framework: langgraph}",
+        "{name: a, entrypoint: app.graph:build, adapter: my.pkg:Adapter}",
+        "{name: a, entrypoint: app.graph:build, framework: mine, adapter: my.pkg:Adapter}",
+        "{name: a, handler: handlers:Service.handle, adapter: my.pkg:Adapter}",
+        "{name: Aufträge prüfen, description: Prüft., handler: prüfung:prüfe, recursion_limit: 25}",
+    ],
+)
+def test_accepted_agents(load_text: Load, agent: str) -> None:
+    assert load_text(f"agent: {agent}").agent.model_dump(exclude_unset=True).keys() >= {"name"}
+
+
+def test_the_filter_of_the_allowed_events(load_text: Load) -> None:
+    def events_filter(allowed: str) -> EventsFilter:
+        return load_text(f"{AGENT}streaming: {{events: {allowed}}}").streaming.events.events_filter
+
+    assert events_filter("{}") == EventsFilter(None)
+    assert events_filter("{allowed: chat}") == EventsFilter("chat")
+    assert events_filter("{allowed: []}") == EventsFilter([])
+    assert events_filter("{allowed: [token, custom:a]}") == EventsFilter(["token", "custom:a"])
+
+
+def test_a_dockfile_is_frozen(load_text: Load) -> None:
+    dockfile = load_text(AGENT)
+    with pytest.raises(ValidationError, match="frozen"):
+        dockfile.expose.port = 1  # type: ignore[misc]
+
+
+def test_one_made_in_memory_is_checked_too() -> None:
+    made = Dockfile.model_validate({"agent": {"name": "a", "handler": "m:f"}})
+    assert (made.file, made.warnings, made.expose.port) == (None, (), 8080)
+    with pytest.raises(ValidationError, match="unknown key"):
+        Dockfile.model_validate({"agent": {"name": "a", "handler": "m:f", "x": 1}})
