@@ -24,6 +24,7 @@ from .errors import (
 )
 from .events import (
     CONFIGURABLE,
+    EVENT_CLASSES,
     MANDATORY,
     TERMINAL,
     AnyEvent,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONFIGURABLE",
+    "EVENT_CLASSES",
     "MANDATORY",
     "MAX_EVENT_BYTES",
     "PRESETS",

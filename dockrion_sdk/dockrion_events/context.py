@@ -156,6 +156,11 @@ class StreamContext:
         if self._backend is None:
             self._backend = backend
 
+    def cancel(self) -> None:
+        """Tell the code of this execution to stop; for whoever runs it. Its next emit raises."""
+        self._cancelled = True
+        self._queue.close()
+
     def drain_queued_events(self) -> list[Event]:
         """Take the events that wait, in order and numbered.
 

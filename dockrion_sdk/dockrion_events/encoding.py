@@ -237,6 +237,10 @@ class EventEncoder:
             _check_limits(data, self._max_bytes, MAX_DEPTH + 1)
         return EncodedEvent(event.type, data[:-1])
 
+    def encode_value(self, value: Any) -> bytes:
+        """Return the JSON of any value, within the same limits; see `encode_json`."""
+        return encode_json(value, max_bytes=self._max_bytes)
+
 
 def envelope(id_field: str, identifier: str) -> bytes:
     """Return the bytes that end an event's JSON but for the number and the closing brace."""

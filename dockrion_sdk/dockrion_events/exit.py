@@ -101,5 +101,4 @@ class Exit:
 
     def cancel(self) -> None:
         """Tell the agent's code that it is cancelled; its next emit raises."""
-        self.context._cancelled = True
-        self._queue.close()
+        self.context.cancel()

@@ -30,13 +30,11 @@ def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> L
     environ = os.environ if env is None else env
     guard = authenticator(dockfile, environ)
     adapter = load(dockfile)
-    adapter.agent_name = dockfile.agent.name
     if getattr(adapter, "recursion_limit", 0) is None:
         adapter.recursion_limit = dockfile.agent.recursion_limit  # type: ignore[attr-defined]
     service = Service(
         dockfile,
         adapter,
-        authenticator=guard,
         redact=redactor(dockfile, environ, guard.secrets if guard else ()),
     )
 
@@ -47,7 +45,11 @@ def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> L
         async with AsyncExitStack() as stack:
             lifetime = adapter_lifetime(adapter)
             if lifetime is not None:
-                await stack.enter_async_context(lifetime)
+                try:
+                    await stack.enter_async_context(lifetime)
+                except Exception as error:
+                    app.state.startup_error = error
+                    raise
             service.ready = True
             try:
                 yield
@@ -75,4 +77,5 @@ def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> L
         debug=False,
     )
     app.state.service = service
+    app.state.startup_error = None
     return app

@@ -11,9 +11,9 @@ from typing import Any, Final
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from dockrion_sdk import Dockfile, DockfileError
+from dockrion_sdk import Dockfile, DockfileError, Problem
 
-from .problems import Problem
+from . import problems
 
 OPEN: Final = "open_to_all"
 """The ``opt`` of a route that needs no key."""
@@ -40,12 +40,12 @@ class KeyRing:
                 name, key = "", entry
             elif not (_NAME.fullmatch(name) and key):
                 raise ValueError(
-                    f"{variable}: an entry is neither key nor name:key; a name has letters, digits, '_', '.' and '-'"
+                    f"{variable}: an entry is neither key nor name:key, a name being letters, digits, '_.-'"
                 )
             digest = hashlib.sha256(key.encode()).hexdigest()
             self._keys.append((key.encode(), name or f"key-{digest[:16]}"))
         if not self._keys:
-            raise ValueError(f"{variable} holds no key; set it to key or name:key, several separated by commas")
+            raise ValueError(f"{variable} holds no key; set it to key or name:key, commas between several")
 
     def owner(self, key: str) -> str | None:
         """Return whom ``key`` belongs to, or None; takes as long for a near miss as for a far one."""
@@ -69,6 +69,7 @@ class Authenticator:
         self._ring = ring
         self._header = header
         self._allow_bearer = allow_bearer
+        self.secrets = ring.secrets
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         if handler.opt.get(OPEN):
@@ -86,9 +87,9 @@ class Authenticator:
             raise self._refusal("the API key is not valid")
         connection.scope["state"]["owner"] = owner
 
-    def _refusal(self, why: str) -> Problem:
+    def _refusal(self, why: str) -> problems.Problem:
         bearer = " or as 'Authorization: Bearer …'" if self._allow_bearer else ""
-        return Problem(
+        return problems.Problem(
             401,
             "UNAUTHORIZED",
             f"{why}; send it in the header {self._header}{bearer}",
@@ -110,5 +111,6 @@ def authenticator(dockfile: Dockfile, env: Mapping[str, str]) -> Authenticator |
     try:
         ring = KeyRing(env.get(keys.env_var, ""), variable=keys.env_var)
     except ValueError as error:
-        raise DockfileError.of(dockfile, "auth.api_keys.env_var", str(error)) from None
+        problem = Problem("auth.api_keys.env_var", str(error))
+        raise DockfileError(str(dockfile.file or "Dockfile"), [problem]) from None
     return Authenticator(ring, header=keys.header, allow_bearer=keys.allow_bearer)

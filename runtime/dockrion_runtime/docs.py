@@ -16,19 +16,19 @@ ASSETS: Final = "/docs/assets"
 
 
 def openapi_config(title: str, version: str, description: str) -> OpenAPIConfig:
-    """Describe the API at ``/openapi.json``, with a page at ``/docs``."""
+    """Describe the API at ``/docs/openapi.json``, with a page at ``/docs``."""
     page = SwaggerRenderPlugin(
         js_url=f"{ASSETS}/swagger-ui-bundle.js",
         css_url=f"{ASSETS}/swagger-ui.css",
         standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
-        path="/docs",
+        path="/",
         favicon='<link rel="icon" href="data:,">',
     )
     return OpenAPIConfig(
         title=title,
         version=version,
         description=description or None,
-        path="/",
+        path="/docs",
         render_plugins=[page, JsonRenderPlugin(path="/openapi.json")],
         use_handler_docstrings=False,
     )

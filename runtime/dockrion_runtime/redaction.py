@@ -26,5 +26,6 @@ class Redactor:
 
 def redactor(dockfile: Dockfile, env: Mapping[str, str], keys: Iterable[str] = ()) -> Redactor:
     """Return the redactor of the secrets that the Dockfile names, and of the API keys."""
-    names = [secret.name for secret in (*dockfile.secrets.required, *dockfile.secrets.optional)]
+    secrets = dockfile.secrets
+    names = [*(secret.name for secret in secrets.required), *(secret.name for secret in secrets.optional)]
     return Redactor([*(env.get(name, "") for name in names), *keys])

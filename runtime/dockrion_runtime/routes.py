@@ -29,9 +29,9 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
 
     @post("/invoke", status_code=200, tags=["agent"], summary="Execute the agent and return its output")
     async def invoke(request: Request[Any, Any, Any]) -> Response[bytes]:
+        request_id = service.new_request_id()
         with service.slot():
             payload = await service.payload(request)
-            request_id = service.new_request_id()
             config = service.config(request, request_id)
             started = time.monotonic()
             output = await _bounded(service, payload, config, request_id)
@@ -41,7 +41,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
         return Response(body, media_type=JSON, headers={"X-Request-ID": request_id})
 
-    @post("/invoke/stream", status_code=200, tags=["agent"], summary="Execute the agent and stream its events")
+    @post("/invoke/stream", status_code=200, tags=["agent"], summary="Stream one execution of the agent")
     async def invoke_stream(request: Request[Any, Any, Any]) -> ASGIApp:
         service.enter()
         try:
@@ -87,8 +87,8 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
         output = task.result()
         output_refused = True
         service.check_output(output)
-        return service.encoder.encode_output(output)
-    except (Exception, asyncio.CancelledError) as error:
+        return service.encoder.encode_value(output)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - an agent may raise anything
         event = failure_event(
             error, output_refused=output_refused, redact=service.redact, request_id=request_id
         )

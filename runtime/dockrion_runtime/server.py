@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from litestar import Litestar
@@ -20,6 +18,9 @@ from dockrion_adapters import abandoned_threads
 
 from .service import Service
 from .sse import ABORT
+
+LAST_SECONDS: Final = 0.3
+"""How long uvicorn waits for connections to close once everything has been told to end."""
 
 log = logging.getLogger("dockrion")
 
@@ -33,7 +34,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[typeddict-item]
+        self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
 
 
 class Server(uvicorn.Server):
@@ -54,7 +55,6 @@ class Server(uvicorn.Server):
         if self._loop is None or self._service.draining:
             super().handle_exit(sig, frame)
             return
-        self._captured_signals.append(sig)
         self._service.draining = True
         self._loop.call_soon_threadsafe(self._begin_to_drain)
 
@@ -96,7 +96,7 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
         http=Protocol,
         lifespan="on",
         server_header=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,
         **options,
@@ -104,37 +104,28 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
 
 
 def serve(app: Litestar, sock: socket.socket) -> int:
-    """Serve until a signal comes; return the exit code.
+    """Serve on ``sock`` until a signal comes; return the exit code.
 
-    The process ends even where cancelled synchronous code holds threads that nobody can stop.
+    Raises what kept the app from starting. The process ends even where cancelled synchronous code
+    holds threads that nobody can stop.
     """
     server = Server(server_config(app), app.state.service)
-    code = 0
-    try:
-        uvicorn_loop = server.config.get_loop_factory()
-        with asyncio.Runner(loop_factory=uvicorn_loop) as runner:
-            try:
-                runner.run(_serve(server, sock))
-            except SystemExit as stopped:
-                code = int(stopped.code or 0)
-            _leave_threads_behind(code)
-    except KeyboardInterrupt:
-        pass
-    return code
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        try:
+            runner.run(server.serve(sockets=[sock]))
+        except SystemExit:
+            if app.state.startup_error is not None:
+                raise app.state.startup_error from None
+            raise
+        _leave_threads_behind()
+    return 0
 
 
-async def _serve(server: Server, sock: socket.socket) -> None:
-    await server._serve_without_reraise(sock)
-
-
-def _leave_threads_behind(code: int) -> None:
+def _leave_threads_behind() -> None:
     abandoned = abandoned_threads()
     if not abandoned:
         return
     log.warning("%d threads still run cancelled synchronous code; they end with the process", abandoned)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(code)
-
-
-_ = (signal, threading)
+    os._exit(0)

@@ -17,12 +17,14 @@ from dockrion_adapters import Adapter, WorkerPool
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, encode_json
 from dockrion_sdk import Dockfile
 
-from .auth import Authenticator, owner_of
+from .auth import owner_of
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, open_stream, shutdown_event
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
+LAST_WORDS_SECONDS: Final = 0.3
+"""Seconds in which streams that the shutdown ended may still send their last event."""
 _MAX_FAULTS: Final = 20
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -35,13 +37,11 @@ class Service:
         dockfile: Dockfile,
         adapter: Adapter,
         *,
-        authenticator: Authenticator | None,
         redact: Callable[[str], str],
     ) -> None:
         events = dockfile.streaming.events
         self.dockfile = dockfile
         self.adapter = adapter
-        self.authenticator = authenticator
         self.redact = redact
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
@@ -55,7 +55,8 @@ class Service:
         self._idle.set()
         schema = dockfile.io_schema
         self._input = Draft202012Validator(schema.input) if schema.input is not None else None
-        self._output = Draft202012Validator(schema.output) if schema.strict and schema.output is not None else None
+        strict = schema.strict and schema.output is not None
+        self._output = Draft202012Validator(schema.output) if strict else None
 
     # -- a request -----------------------------------------------------------------------------
 
@@ -81,7 +82,7 @@ class Service:
             faults = _faults(self._input, payload)
             if faults:
                 first = faults[0]
-                detail = f"the payload does not fit the agent's input schema: {first['path']}: {first['message']}"
+                detail = f"the payload does not fit the input schema: {first['path']}: {first['message']}"
                 raise Problem(422, "INVALID_INPUT", detail, errors=faults)
         return payload
 
@@ -175,11 +176,7 @@ class Service:
         except TimeoutError:
             for execution in list(self._executions):
                 execution.stop(shutdown_event())
-            try:
-                async with asyncio.timeout(0.5):
-                    await self._idle.wait()
-            except TimeoutError:
-                return
+            await asyncio.wait((asyncio.ensure_future(self._idle.wait()),), timeout=LAST_WORDS_SECONDS)
 
 
 def _faults(validator: Draft202012Validator, value: Any) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ SEND_DEADLINE: Final = 20.0
 """Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
 ABORT: Final = "dockrion.abort"
-"""Key in ``scope["extensions"]`` of a function that drops the connection at once."""
+"""The ASGI extension by which a server lets a response drop its connection at once."""
 
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -61,7 +61,8 @@ class EventResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._abort = (scope.get("extensions") or {}).get(ABORT)  # type: ignore[assignment]
+        extension: Any = (scope.get("extensions") or {}).get(ABORT)
+        self._abort = extension["abort"] if extension else None
         watcher = loop.create_task(self._watch(receive))
         self._last_sent = loop.time()
         self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)

@@ -59,7 +59,7 @@ def open_stream(
     adapter: Adapter, pool: WorkerPool, payload: Any, config: dict[str, Any], context: StreamContext
 ) -> EventStream[Any]:
     """Return the stream of one execution, whatever the adapter can do."""
-    about = {"agent_name": adapter.agent_name, "framework": adapter.framework}
+    about: dict[str, Any] = {"agent_name": adapter.agent_name, "framework": adapter.framework}
     if isinstance(adapter, StreamingAdapter):
         stream = adapter.invoke_stream(payload, config=config, context=context)
         return as_stream(stream, context, **about)
