@@ -97,14 +97,20 @@ def serve() -> Iterator[Serve]:
     running: list[tuple[Live, threading.Thread]] = []
 
     def start(
-        agent: Any, *, framework: str | None = None, env: dict[str, str] | None = None, **sections: Any
+        agent: Any,
+        *,
+        framework: str | None = None,
+        env: dict[str, str] | None = None,
+        recursion_limit: int = 1000,
+        **sections: Any,
     ) -> Live:
         module = agent_module(agent=agent)
-        key = {"handler": f"{module}:agent"}
+        key: dict[str, Any] = {"handler": f"{module}:agent"}
         if framework is not None:
             key = {"entrypoint": f"{module}:agent", "framework": framework}
         if isinstance(agent, str):
             key = {"entrypoint": f"{module}:agent", "adapter": agent}
+        key["recursion_limit"] = recursion_limit
         app = create_app(dockfile(key, sections), env=env or {})
         sock = bind("127.0.0.1", 0)
         server = Server(server_config(app), app.state.service)
