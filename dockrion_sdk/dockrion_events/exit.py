@@ -32,7 +32,10 @@ class Exit:
         if context._streamed:
             raise RuntimeError("the context belongs to another stream already; use one context for each")
         context._managed = context._streamed = True
-        context._encoder = encoder
+        if encoder is not None:
+            encoder = encoder.telling(context.queue.weigh)
+            context._encoder = encoder
+            context._token = encoder.encode_token
         context._heartbeat = heartbeat
         self.context = context
         self._encoder = encoder
@@ -61,11 +64,12 @@ class Exit:
         """Give the events their identifier and the next numbers, in place."""
         sequence = self._sequence
         tail = self._tail
+        encoded = self._encoder is not None
         for item in items:
             sequence += 1
             item.sequence = sequence
-            if type(item) is EncodedEvent:
-                item.json = b"%b%b%d}" % (item.json, tail, sequence)
+            if encoded:
+                item.json = b"%b%b%d}" % (item.json, tail, sequence)  # type: ignore[union-attr]
             else:
                 setattr(item, self._id_field, self.context.run_id)
         self._sequence = sequence
@@ -97,7 +101,7 @@ class Exit:
 
     def close(self) -> None:
         """The execution is over: what waits may leave, what comes later is discarded."""
-        self.context._ended = True
+        self.context._halted = True
         self._queue.close()
 
     def cancel(self) -> None:

@@ -19,7 +19,7 @@ from dockrion_sdk import Dockfile
 
 from .auth import owner_of
 from .problems import Problem, overloaded
-from .stream import Execution, OutputInvalid, open_stream, shutdown_event
+from .stream import Agent, Execution, OutputInvalid, shutdown_event
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -41,11 +41,10 @@ class Service:
     ) -> None:
         events = dockfile.streaming.events
         self.dockfile = dockfile
-        self.adapter = adapter
         self.redact = redact
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
-        self.pool = WorkerPool(MAX_THREADS)
+        self.agent = Agent(adapter, WorkerPool(MAX_THREADS))
         self.ready = False
         self.draining = False
         self._silent = EventsFilter("minimal")
@@ -140,7 +139,7 @@ class Service:
 
     def execute(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Execution:
         """Return a watched execution; nothing runs before its first batch is asked for."""
-        stream = open_stream(self.adapter, self.pool, payload, config, context)
+        stream = self.agent.stream(payload, config, context)
         if self._output is not None:
             stream.check_output = self.check_output
         execution = Execution(

@@ -7,11 +7,10 @@ cancellation, and failures as events. Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final
 
 from dockrion_adapters import (
@@ -19,6 +18,7 @@ from dockrion_adapters import (
     AgentFailed,
     AsyncAdapter,
     EventStream,
+    HasLifetime,
     NoWorkerThreads,
     StreamingAdapter,
     WorkerPool,
@@ -51,28 +51,37 @@ class OutputInvalid(Exception):
     """The agent's output does not fit ``io_schema.output``."""
 
 
-async def call_agent(
-    adapter: Adapter, pool: WorkerPool, payload: Any, config: dict[str, Any], context: StreamContext
-) -> Any:
-    """Execute the agent once and return its output, without watching it."""
-    if isinstance(adapter, AsyncAdapter):
-        return await adapter.ainvoke(payload, config=config, context=context)
-    return await run_in_thread(pool, lambda: adapter.invoke(payload, config=config, context=context))
+class Agent:
+    """The loaded agent as the server uses it; what its adapter can do is looked at once."""
 
+    def __init__(self, adapter: Adapter, pool: WorkerPool) -> None:
+        self.adapter = adapter
+        self.pool = pool
+        self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
+        self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
 
-def open_stream(
-    adapter: Adapter, pool: WorkerPool, payload: Any, config: dict[str, Any], context: StreamContext
-) -> EventStream[Any]:
-    """Return the stream of one execution, whatever the adapter can do."""
-    about: dict[str, Any] = {"agent_name": adapter.agent_name, "framework": adapter.framework}
-    if isinstance(adapter, StreamingAdapter):
-        stream = adapter.invoke_stream(payload, config=config, context=context)
-        return as_stream(stream, context, **about)
+    async def call(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Any:
+        """Execute once and return the output, without watching."""
+        if self._asynchronous is not None:
+            return await self._asynchronous.ainvoke(payload, config=config, context=context)
+        adapter = self.adapter
+        return await run_in_thread(self.pool, lambda: adapter.invoke(payload, config=config, context=context))
 
-    async def run(_: Exit) -> Any:
-        return await call_agent(adapter, pool, payload, config, context)
+    def stream(self, payload: Any, config: dict[str, Any], context: StreamContext) -> EventStream[Any]:
+        """Return the stream of one execution, whatever the adapter can do."""
+        adapter = self.adapter
+        if self._streaming is not None:
+            stream = self._streaming.invoke_stream(payload, config=config, context=context)
+            return as_stream(stream, context, agent_name=adapter.agent_name, framework=adapter.framework)
 
-    return EventStream(run, context, **about)
+        async def run(_: Exit) -> Any:
+            return await self.call(payload, config, context)
+
+        return EventStream(run, context, agent_name=adapter.agent_name, framework=adapter.framework)
+
+    def lifetime(self) -> AbstractAsyncContextManager[Any]:
+        """Return the adapter's lifetime; an empty one where it has none."""
+        return self.adapter if isinstance(self.adapter, HasLifetime) else nullcontext()
 
 
 class Execution:
@@ -202,9 +211,3 @@ def failure_event(
 def shutdown_event() -> CancelledEvent:
     """Return the end of a stream that outlived the server's grace period."""
     return CancelledEvent("shutdown")
-
-
-def adapter_lifetime(adapter: Adapter) -> AbstractAsyncContextManager[Any] | None:
-    """Return the adapter's lifetime, where it has one."""
-    has_lifetime = inspect.iscoroutinefunction(getattr(type(adapter), "__aenter__", None))
-    return adapter if has_lifetime else None  # type: ignore[return-value]
