@@ -259,7 +259,7 @@ class EventEncoder:
         Tokens are the one kind of event that comes by the ten thousand.
         """
         if finish_reason is not None:
-            return self.encode(TokenEvent(content, finish_reason))
+            return self.encode(TokenEvent(content, str(finish_reason)))
         try:
             data = b'{"type":"token","content":%b,"timestamp":%b' % (_encode(content), _timestamp_json())
         except UnicodeEncodeError:
