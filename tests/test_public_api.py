@@ -11,7 +11,7 @@ import dockrion_adapters
 import dockrion_events
 
 EVENTS = """
-    AnyEvent CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent CustomEvent DockrionError
+    AnyEvent EVENT_CLASSES CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent CustomEvent DockrionError
     DockrionWarning EncodedEvent ErrorEvent Event EventEncoder EventError EventTooLarge EventsFilter Exit
     HeartbeatEvent InvalidEvent InvalidFilter MANDATORY MAX_EVENT_BYTES NotSerialisable PRESETS
     ProgressEvent QueueBackend RunCancelled StartedEvent StepEvent StreamClosed StreamContext
