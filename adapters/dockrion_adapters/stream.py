@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 from dockrion_events import (
+    MANDATORY,
     AnyEvent,
     CancelledEvent,
     CompleteEvent,
@@ -21,7 +22,6 @@ from dockrion_events import (
     Exit,
     StartedEvent,
     StreamContext,
-    TokenEvent,
     set_current_context,
 )
 
@@ -98,6 +98,7 @@ class EventStream(Generic[T]):
         self._ready: list[AnyEvent] = []
         self._next = 0
         self._ended = False
+        self._taking = False
         self._output_refused = False
         self.check_output: Callable[[Any], None] | None = None
 
@@ -151,23 +152,35 @@ class EventStream(Generic[T]):
         """
         if self._ended:
             return []
+        if self._taking:
+            raise RuntimeError("another task is iterating this stream")
         exit_ = self._exit
         if exit_ is None:
             exit_ = self._start()
+        self._taking = True
         try:
             batch = await exit_.next_batch()
-            if exit_.drained and self._task is not None:
+            if exit_.drained and self._task is not None and not self._ended:
                 await asyncio.wait((self._task,))
         except asyncio.CancelledError:
             await self.aclose()
             raise
+        finally:
+            self._taking = False
+        if self._ended:  # closed by another task meanwhile
+            return []
         if exit_.drained:
             return self._finish(exit_, batch)
         return batch
 
     def _start(self) -> Exit:
-        exit_ = self._exit = Exit(self._context, encoder=self._encoder, heartbeat=self._context.queue.nudge)
+        exit_ = Exit(self._context, encoder=self._encoder, heartbeat=self._context.queue.nudge)
+        early = self._context.queue.drain()  # what the owner of the context emitted before
         exit_.push(StartedEvent(self._agent_name, self._framework))
+        for event in early:
+            if event.type not in MANDATORY:
+                exit_.push(event)
+        self._exit = exit_
         self._started_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._task = task = self._loop.create_task(
@@ -180,11 +193,10 @@ class EventStream(Generic[T]):
     def _finish(self, exit_: Exit, batch: list[AnyEvent]) -> list[AnyEvent]:
         task = self._task
         assert task is not None
-        outcome = task.result()
-        error = outcome.error
+        error = _failure(task)
         if error is None:
             try:
-                batch.append(exit_.last(self._complete(outcome.output)))
+                batch.append(exit_.last(self._complete(task.result().output)))
             except Exception as refused:  # noqa: BLE001 - the check is the caller's: anything may come
                 self._output_refused = True
                 error = refused
@@ -251,6 +263,18 @@ class EventStream(Generic[T]):
             self._loop.call_soon_threadsafe(_abandon, task, self._exit)
 
 
+def _failure(task: asyncio.Task[Outcome]) -> BaseException | None:
+    """Return what ended a finished execution, in a form that an iterator can raise."""
+    if task.cancelled():
+        return AgentCancelled("the agent's task was cancelled, and not by its stream")
+    error = task.result().error
+    if isinstance(error, StopAsyncIteration):  # it would pass for the end of the stream
+        failure = RuntimeError("the agent raised StopAsyncIteration")
+        failure.__cause__ = error
+        return failure
+    return error
+
+
 def _abandon(task: asyncio.Task[Any], exit_: Exit) -> None:
     exit_.cancel()
     task.cancel()
@@ -266,8 +290,10 @@ def stream_context(context: StreamContext | None, events_filter: EventsFilter | 
 
 
 def silent_context() -> StreamContext:
-    """Return a context for an execution that nobody watches."""
-    return StreamContext(str(uuid.uuid4()), events_filter=EventsFilter("minimal"))
+    """Return a context for an execution that nobody watches: it takes no event and keeps none."""
+    context = StreamContext(str(uuid.uuid4()), events_filter=EventsFilter("minimal"))
+    Exit(context).close()
+    return context
 
 
 def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) -> EventStream[Any]:
@@ -289,8 +315,10 @@ def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) 
                     raise AgentFailed(item.error, item.code, item.details)
                 elif isinstance(item, CancelledEvent):
                     raise AgentCancelled(item.reason or "the adapter's stream was cancelled")
+                elif isinstance(item, Event):
+                    await context.send(item)
                 else:
-                    await context.send(item if isinstance(item, Event) else TokenEvent(str(item)))
+                    await context.emit_token(item)
         finally:
             close = getattr(source, "aclose", None)
             if close is not None:

@@ -19,6 +19,7 @@ from .events import (
     AnyEvent,
     CancelledEvent,
     CompleteEvent,
+    CustomEvent,
     EncodedEvent,
     ErrorEvent,
     Event,
@@ -227,12 +228,19 @@ class StreamContext:
 
     async def emit_heartbeat(self) -> None:
         """Send a sign of life to whoever is connected, now; not numbered."""
-        self.sync_emit_heartbeat()
+        if self._halted:
+            self._too_late(sync=False)
+        if self._heartbeat is not None:
+            self._heartbeat()
 
     async def send(self, event: Event) -> None:
-        """Emit an event object. Mandatory events and heartbeats are not the agent's to send: ignored."""
+        """Emit a copy of an event object.
+
+        Mandatory events and heartbeats are not the agent's to send: ignored. Raises `InvalidEvent`
+        for a field or a name that an emit call would have refused.
+        """
         if self._may_send(event):
-            await self._send(event)
+            await self._send(build.sent_event(event))
 
     # -- synchronous twins ---------------------------------------------------------------------
 
@@ -274,14 +282,15 @@ class StreamContext:
 
     def sync_emit_heartbeat(self) -> None:
         """Send a sign of life to whoever is connected, now; not numbered."""
-        self._too_late(sync=True)
+        if self._halted:
+            self._too_late(sync=True)
         if self._heartbeat is not None:
             self._heartbeat()
 
     def sync_send(self, event: Event) -> None:
         """Emit an event object; see `send`."""
         if self._may_send(event):
-            self._sync_send(event)
+            self._sync_send(build.sent_event(event))
         elif self._cancelled:
             self._too_late(sync=True)
 
@@ -390,6 +399,8 @@ class StreamContext:
             )
 
     def _may_send(self, event: Event) -> bool:
+        if isinstance(event, CustomEvent):
+            build.check_custom_type(event.type)
         return event.type not in _NOT_SENT and self._events_filter.is_allowed(event.type)
 
     def _wanted(self, event_type: str) -> bool:

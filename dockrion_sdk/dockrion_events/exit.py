@@ -7,6 +7,7 @@ from typing import Literal, cast
 
 from .context import StreamContext
 from .encoding import EventEncoder, envelope
+from .errors import StreamClosed
 from .events import AnyEvent, EncodedEvent, Event
 
 
@@ -31,6 +32,8 @@ class Exit:
     ) -> None:
         if context._streamed:
             raise RuntimeError("the context belongs to another stream already; use one context for each")
+        if context._halted:
+            raise StreamClosed(f"the stream of {context.run_id} has ended; a new one needs a new context")
         context._managed = context._streamed = True
         if encoder is not None:
             encoder = encoder.telling(context.queue.weigh)
