@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, cast, overload
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from dockrion_events import (
@@ -197,12 +197,12 @@ class LangGraphAdapter:
         return self._pool
 
     def _config(self, graph: Graph, config: dict[str, Any] | None) -> RunnableConfig | None:
-        limit = self.recursion_limit
-        if limit is None or (config and "recursion_limit" in config):
+        given = (config, graph.config, var_child_runnable_config.get())  # the last: a node's around us
+        if any(one and one.get("recursion_limit") is not None for one in given):
             return cast("RunnableConfig | None", config)
-        if graph.config and "recursion_limit" in graph.config:
+        if self.recursion_limit is None:
             return cast("RunnableConfig | None", config)
-        return cast("RunnableConfig", {**(config or {}), "recursion_limit": limit})
+        return cast("RunnableConfig", {**(config or {}), "recursion_limit": self.recursion_limit})
 
     async def _is_sync_only(self, graph: Graph) -> bool:
         """Ask the checkpointer, once, whether it can be used from an event loop."""
@@ -296,7 +296,6 @@ def _for_langgraph(options: dict[str, Any]) -> dict[str, Any]:
     refused = [name for name in _OURS if name in options]
     if refused:
         raise TypeError(f"{', '.join(refused)}: the adapter sets this itself; choose events by events_filter")
-    if "runtime_context" in options:
-        options = {**options, "context": options["runtime_context"]}
-        del options["runtime_context"]
-    return options
+    names = {"runtime_context": "context"}
+    # None is what LangGraph takes for "not given"; left out, it cannot stand in for our own default.
+    return {names.get(name, name): value for name, value in options.items() if value is not None}
