@@ -23,7 +23,7 @@ Parts: TypeAlias = "AsyncGenerator[Any, None] | Generator[Any, None, None]"
 RUNTIME_KEY: Final = "__pregel_runtime"  # where LangGraph keeps the Runtime in a node's config
 INTERRUPT_KEY: Final = "__interrupt__"
 _USER_EVENTS = ("token", "step", "progress", "checkpoint")
-_ERROR_HANDLER = ("__error_handler__", "__default_error_handler__")
+_WHOLE = ("__root__", "__end__", "__return__")  # channels of a single value: a state, an output, a task's
 
 
 def stream_modes(events_filter: EventsFilter) -> list[str]:
@@ -159,7 +159,7 @@ class LangGraphBackend:
             task["name"],
             None if started is None else round((time.monotonic() - started) * 1000, 3),
             input_keys,
-            _keys(task["result"]),
+            _keys(_unwrapped(task["result"])),
             self._relative(namespace) if namespace else None,
         )
 
@@ -177,6 +177,14 @@ def _writer_of(parts: Parts | None) -> Any:
     """
     frame = getattr(parts, "ag_frame", None) or getattr(parts, "gi_frame", None)
     return None if frame is None else frame.f_locals.get("stream_writer")
+
+
+def _unwrapped(result: Any) -> Any:
+    """Return what a node gave, without the name of the one channel that LangGraph put it in."""
+    if isinstance(result, Mapping) and len(result) == 1:
+        name, value = next(iter(result.items()))
+        return value if name in _WHOLE else result
+    return result
 
 
 def _keys(state: Any) -> list[str] | None:
