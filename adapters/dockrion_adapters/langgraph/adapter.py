@@ -10,20 +10,20 @@ from langchain_core.runnables.config import ensure_config, var_child_runnable_co
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from dockrion_events import (
-    AnyEvent,
     Event,
-    EventError,
     EventsFilter,
     Exit,
     StreamContext,
     context_scope,
+    get_current_context,
 )
 
 from ..entrypoint import load_entrypoint
 from ..errors import LoadError
 from ..stream import EventStream, silent_context, stream_context
-from ..threads import WorkerPool, run_blocking, run_in_thread
-from .backend import LangGraphBackend, describe_refused, stream_modes
+from ..threads import WorkerPool, run_blocking
+from .backend import LangGraphBackend
+from .execution import Execution
 from .source import Graph, GraphSource
 
 _OURS: Final = ("stream_mode", "subgraphs", "version")
@@ -98,6 +98,7 @@ class LangGraphAdapter:
         **options: Any,
     ) -> Any:
         """Run ``graph.invoke``; a graph that only an event loop can make runs on one of its own."""
+        context = context or get_current_context() or silent_context()
         graph = self._loaded().ready
         if graph is None:
 
@@ -107,7 +108,7 @@ class LangGraphAdapter:
 
             return run_blocking(once)
         options = _for_langgraph(options)
-        with context_scope(context or silent_context()):
+        with context_scope(context):
             return graph.invoke(payload, self._config(graph, config), **options)
 
     async def ainvoke(
@@ -118,16 +119,21 @@ class LangGraphAdapter:
         context: StreamContext | None = None,
         **options: Any,
     ) -> Any:
-        """Run ``graph.ainvoke``; ``graph.invoke`` in a thread where the checkpointer is synchronous."""
+        """Run ``graph.ainvoke``; the graph in a thread where the checkpointer is synchronous.
+
+        Within a node of another graph, what this one emits is an event of that execution, unless it
+        is given a context of its own.
+        """
         options = _for_langgraph(options)
-        with context_scope(context or silent_context()):
+        context = context or get_current_context() or silent_context()
+        with context_scope(context):
             async with self._loaded().graph(ensure_config(cast("RunnableConfig | None", config))) as graph:
                 merged = self._config(graph, config)
-                if await self._is_sync_only(graph):
-                    return await run_in_thread(
-                        self._threads(), lambda: graph.invoke(payload, merged, **options)
-                    )
-                return await graph.ainvoke(payload, merged, **options)
+                if not await self._is_sync_only(graph):
+                    return await graph.ainvoke(payload, merged, **options)
+                unwatched = LangGraphBackend(EventsFilter("minimal"))
+                execution = Execution(graph, merged, options, context, unwatched)
+                return await execution.run_apart(payload, self._threads())
 
     @overload
     def invoke_stream(
@@ -173,12 +179,10 @@ class LangGraphAdapter:
         async def run(exit_: Exit) -> Any:
             async with source.graph(ensure_config(cast("RunnableConfig | None", config))) as graph:
                 merged = self._config(graph, config)
-                execution = _Execution(graph, merged, options, exit_, backend)
+                execution = Execution(graph, merged, options, context, backend, exit_)
                 if await self._is_sync_only(graph):
-                    await run_in_thread(self._threads(), lambda: execution.run_sync(payload))
-                else:
-                    await execution.run(payload)
-            return backend.output()
+                    return await execution.run_apart(payload, self._threads())
+                return await execution.run(payload)
 
         return EventStream(
             run, context, agent_name=self.agent_name, framework=self.framework, serialize=serialize
@@ -223,74 +227,6 @@ async def _refuses_async(saver: BaseCheckpointSaver[Any]) -> bool:
     except Exception:  # noqa: BLE001 - any other fault is the execution's to report
         return False
     return False
-
-
-class _Execution:
-    """Runs a graph once and passes what it streams into the exit."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        config: RunnableConfig | None,
-        options: dict[str, Any],
-        exit_: Exit,
-        backend: LangGraphBackend,
-    ) -> None:
-        self._graph = graph
-        self._config = config
-        self._exit = exit_
-        self._backend = backend
-        self._options: dict[str, Any] = {
-            "output_keys": graph.output_channels,
-            **options,
-            "stream_mode": stream_modes(exit_.context.events_filter),
-            "subgraphs": True,
-        }
-        # Outside any graph the own namespace is known; within one it shows in the first part.
-        around = ensure_config(config).get("configurable", {}).get("checkpoint_ns")
-        self._own: tuple[str, ...] | None = None if around else ()
-
-    async def run(self, payload: Any) -> None:
-        parts = self._graph.astream(payload, self._config, **self._options)
-        self._backend.watch(parts, self._own)  # type: ignore[arg-type]  # declared as an iterator only
-        queue = self._exit.context.queue
-        to_event = self._backend.event
-        push = self._exit.push
-        try:
-            async for part in parts:
-                event = to_event(part)
-                if event is not None:
-                    try:
-                        push(event)
-                    except EventError:
-                        self._push_refused(event)
-                    if queue.crowded:
-                        await queue.room()
-        finally:
-            await parts.aclose()  # type: ignore[attr-defined]
-
-    def run_sync(self, payload: Any) -> None:
-        context = self._exit.context
-        parts = self._graph.stream(payload, self._config, **self._options)
-        self._backend.watch(parts, self._own)  # type: ignore[arg-type]  # declared as an iterator
-        try:
-            for part in parts:
-                if context.cancelled:
-                    return
-                event = self._backend.event(part)
-                if event is not None:
-                    try:
-                        self._exit.push(event)
-                    except EventError:
-                        self._push_refused(event)
-                    if context.queue.crowded:
-                        context.queue.wait_for_room()
-        finally:
-            parts.close()  # type: ignore[attr-defined]
-
-    def _push_refused(self, event: AnyEvent) -> None:
-        if isinstance(event, Event):
-            self._exit.push(describe_refused(event))
 
 
 def _for_langgraph(options: dict[str, Any]) -> dict[str, Any]:
