@@ -63,15 +63,16 @@ class LangGraphAdapter:
         self._sync_only.clear()
         graph = self._source.ready
         name = graph.name if graph is not None else getattr(found, "__name__", "graph")
-        self.agent_name = "graph" if name in ("LangGraph", None) else str(name)
+        self.agent_name = name if name not in ("LangGraph", "<lambda>") else "graph"
 
     def metadata(self) -> dict[str, Any]:
         graph = self._loaded().ready
         if graph is None:
             return {}
+        saver = graph.checkpointer
         return {
             "nodes": [name for name in graph.nodes if not name.startswith("__")],
-            "checkpointer": type(graph.checkpointer).__name__ if graph.checkpointer else None,
+            "checkpointer": type(saver).__name__ if isinstance(saver, BaseCheckpointSaver) else None,
         }
 
     async def __aenter__(self) -> Self:
@@ -98,16 +99,11 @@ class LangGraphAdapter:
         **options: Any,
     ) -> Any:
         """Run ``graph.invoke``; a graph that only an event loop can make runs on one of its own."""
+        options = _for_langgraph(options)
         context = context or get_current_context() or silent_context()
         graph = self._loaded().ready
         if graph is None:
-
-            async def once() -> Any:
-                async with self:
-                    return await self.ainvoke(payload, config=config, context=context, **options)
-
-            return run_blocking(once)
-        options = _for_langgraph(options)
+            return run_blocking(lambda: self._ainvoke(payload, config, context, options, apart=True))
         with context_scope(context):
             return graph.invoke(payload, self._config(graph, config), **options)
 
@@ -126,14 +122,7 @@ class LangGraphAdapter:
         """
         options = _for_langgraph(options)
         context = context or get_current_context() or silent_context()
-        with context_scope(context):
-            async with self._loaded().graph(ensure_config(cast("RunnableConfig | None", config))) as graph:
-                merged = self._config(graph, config)
-                if not await self._is_sync_only(graph):
-                    return await graph.ainvoke(payload, merged, **options)
-                unwatched = LangGraphBackend(EventsFilter("minimal"))
-                execution = Execution(graph, merged, options, context, unwatched)
-                return await execution.run_apart(payload, self._threads())
+        return await self._ainvoke(payload, config, context, options)
 
     @overload
     def invoke_stream(
@@ -177,7 +166,7 @@ class LangGraphAdapter:
         context.attach(backend)
 
         async def run(exit_: Exit) -> Any:
-            async with source.graph(ensure_config(cast("RunnableConfig | None", config))) as graph:
+            async with source.graph(_ensured(config)) as graph:
                 merged = self._config(graph, config)
                 execution = Execution(graph, merged, options, context, backend, exit_)
                 if await self._is_sync_only(graph):
@@ -189,6 +178,24 @@ class LangGraphAdapter:
         )
 
     # -- inside --------------------------------------------------------------------------------
+
+    async def _ainvoke(
+        self,
+        payload: Any,
+        config: dict[str, Any] | None,
+        context: StreamContext,
+        options: dict[str, Any],
+        *,
+        apart: bool = False,
+    ) -> Any:
+        with context_scope(context):
+            async with self._loaded().graph(_ensured(config), apart=apart) as graph:
+                merged = self._config(graph, config)
+                if not await self._is_sync_only(graph):
+                    return await graph.ainvoke(payload, merged, **options)
+                unwatched = LangGraphBackend(EventsFilter("minimal"))
+                execution = Execution(graph, merged, options, context, unwatched)
+                return await execution.run_apart(payload, self._threads())
 
     def _loaded(self) -> GraphSource:
         if self._source is None:
@@ -227,6 +234,10 @@ async def _refuses_async(saver: BaseCheckpointSaver[Any]) -> bool:
     except Exception:  # noqa: BLE001 - any other fault is the execution's to report
         return False
     return False
+
+
+def _ensured(config: dict[str, Any] | None) -> RunnableConfig:
+    return ensure_config(cast("RunnableConfig | None", config))
 
 
 def _for_langgraph(options: dict[str, Any]) -> dict[str, Any]:
