@@ -24,6 +24,7 @@ from ..stream import EventStream, silent_context, stream_context
 from ..threads import WorkerPool, run_blocking
 from .backend import LangGraphBackend
 from .execution import Execution
+from .savers import Savers, saver_of
 from .source import Graph, GraphSource
 
 _OURS: Final = ("stream_mode", "subgraphs", "version")
@@ -49,7 +50,7 @@ class LangGraphAdapter:
         self.recursion_limit = recursion_limit
         self._source: GraphSource | None = None
         self._pool: WorkerPool | None = None
-        self._sync_only: dict[int, bool] = {}
+        self._savers = Savers()
         if graph is not None:
             self.load(graph)
 
@@ -60,7 +61,6 @@ class LangGraphAdapter:
         shown = repr(target) if isinstance(target, str) else f"{target!r:.80}"
         found = load_entrypoint(target) if isinstance(target, str) else target
         self._source = GraphSource(found, shown)
-        self._sync_only.clear()
         graph = self._source.ready
         name = graph.name if graph is not None else getattr(found, "__name__", "graph")
         self.agent_name = name if name not in ("LangGraph", "<lambda>") else "graph"
@@ -169,7 +169,7 @@ class LangGraphAdapter:
             async with source.graph(_ensured(config)) as graph:
                 merged = self._config(graph, config)
                 execution = Execution(graph, merged, options, context, backend, exit_)
-                if await self._is_sync_only(graph):
+                if await self._savers.is_sync_only(saver_of(graph, config)):
                     return await execution.run_apart(payload, self._threads())
                 return await execution.run(payload)
 
@@ -191,7 +191,7 @@ class LangGraphAdapter:
         with context_scope(context):
             async with self._loaded().graph(_ensured(config), apart=apart) as graph:
                 merged = self._config(graph, config)
-                if not await self._is_sync_only(graph):
+                if not await self._savers.is_sync_only(saver_of(graph, config)):
                     return await graph.ainvoke(payload, merged, **options)
                 unwatched = LangGraphBackend(EventsFilter("minimal"))
                 execution = Execution(graph, merged, options, context, unwatched)
@@ -214,26 +214,6 @@ class LangGraphAdapter:
         if self.recursion_limit is None:
             return cast("RunnableConfig | None", config)
         return cast("RunnableConfig", {**(config or {}), "recursion_limit": self.recursion_limit})
-
-    async def _is_sync_only(self, graph: Graph) -> bool:
-        """Ask the checkpointer, once, whether it can be used from an event loop."""
-        saver = graph.checkpointer
-        if not isinstance(saver, BaseCheckpointSaver):
-            return False
-        known = self._sync_only.get(id(saver))
-        if known is None:
-            known = self._sync_only[id(saver)] = await _refuses_async(saver)
-        return known
-
-
-async def _refuses_async(saver: BaseCheckpointSaver[Any]) -> bool:
-    try:
-        await saver.aget_tuple({"configurable": {"thread_id": "", "checkpoint_ns": ""}})
-    except NotImplementedError:
-        return True
-    except Exception:  # noqa: BLE001 - any other fault is the execution's to report
-        return False
-    return False
 
 
 def _ensured(config: dict[str, Any] | None) -> RunnableConfig:

@@ -116,10 +116,9 @@ class LangGraphBackend:
 
     # -- the graph's parts, outward ------------------------------------------------------------
 
-    def watch(self, parts: Parts, own_namespace: tuple[str, ...] | None) -> None:
-        """Say which stream this execution is, and its own namespace where that is known already."""
+    def watch(self, parts: Parts) -> None:
+        """Say which stream this execution is."""
         self._parts = parts
-        self._own = own_namespace
 
     def event(self, part: Part) -> AnyEvent | None:
         """Return the event that a part means, or None for one that only makes up the output."""
@@ -129,7 +128,7 @@ class LangGraphBackend:
         if mode == "custom":
             return data.event if type(data) is _Emitted else self._written(data)
         if self._own is None:
-            self._own = namespace  # a graph's own parts precede those of its subgraphs
+            self._own = namespace  # the first is a graph's own; it is not () within another graph's node
         if mode == "tasks":
             return self._task(namespace, data)
         if namespace == self._own:

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
 
 from dockrion_events import AnyEvent, Event, EventError, Exit, StreamContext, TokenEvent
 
@@ -40,14 +39,11 @@ class Execution:
             "stream_mode": backend.modes,
             "subgraphs": True,
         }
-        # Outside any graph the own namespace is known; within one it shows in the first part.
-        around = ensure_config(config).get("configurable", {}).get("checkpoint_ns")
-        self._own: tuple[str, ...] | None = None if around else ()
 
     async def run(self, payload: Any) -> Any:
         """Run the graph on this event loop and return its output."""
         parts = self._graph.astream(payload, self._config, **self._options)
-        self._backend.watch(parts, self._own)  # type: ignore[arg-type]  # declared as an iterator only
+        self._backend.watch(parts)  # type: ignore[arg-type]  # declared as an iterator only
         queue = self._context.queue
         to_event = self._backend.event
         try:
@@ -74,7 +70,7 @@ class Execution:
     def _run_sync(self, payload: Any) -> Any:
         context = self._context
         parts = self._graph.stream(payload, self._config, **self._options)
-        self._backend.watch(parts, self._own)  # type: ignore[arg-type]  # declared as an iterator
+        self._backend.watch(parts)  # type: ignore[arg-type]  # declared as an iterator
         try:
             for part in parts:
                 if self._stopped or context.cancelled:
