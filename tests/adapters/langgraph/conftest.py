@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+PATIENCE = 1.0
+
 
 @pytest.fixture(autouse=True)
 async def nothing_left_over(anyio_backend: str) -> AsyncIterator[None]:
@@ -18,9 +20,10 @@ async def nothing_left_over(anyio_backend: str) -> AsyncIterator[None]:
     loop.set_exception_handler(lambda _, about: complaints.append(about))
     try:
         yield
-        for _ in range(10):  # done callbacks, and the last words of tasks that were told to stop
-            await asyncio.sleep(0)
-        assert [task for task in asyncio.all_tasks() - before if not _runs_tests(task)] == []
+        left = [task for task in asyncio.all_tasks() - before if not _runs_tests(task)]
+        if left:  # those that were told to stop may say their last words
+            _, left = await asyncio.wait(left, timeout=PATIENCE)
+        assert not left
         assert complaints == []
     finally:
         loop.set_exception_handler(previous)
