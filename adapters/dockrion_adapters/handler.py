@@ -17,7 +17,6 @@ from dockrion_events import (
     EventsFilter,
     Exit,
     StreamContext,
-    TokenEvent,
     context_scope,
     get_current_context,
 )
@@ -134,7 +133,7 @@ class HandlerAdapter:
         """Return the stream of one execution; events arrive while the handler runs."""
         self._loaded()
         context = stream_context(context, events_filter)
-        context.attach(self)
+        context.attach(self, own_path=True)
 
         async def run(_: Exit) -> Any:
             return await self._execute(payload, context)
@@ -193,26 +192,26 @@ class HandlerAdapter:
 
 
 class _Yielded:
-    """Turns what a generator yields into events, and keeps what its output may be made of."""
+    """What a generator has yielded, as far as its output may be made of it.
+
+    A string is a token; a bare ``yield`` only gives way; for the rest see `event`.
+    """
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
+        self.texts: list[str] = []
         self._last: dict[Any, Any] | None = None
 
-    def event(self, item: Any) -> Event | None:
-        """Return the event that ``item`` means; None for a bare ``yield``, which only gives way."""
-        if isinstance(item, str):
-            self._texts.append(item)
-            return TokenEvent(item)
+    def event(self, item: Any) -> Event:
+        """Return the event that an item other than text means."""
         if isinstance(item, dict):
             self._last = item
-        return item if item is None or isinstance(item, Event) else CustomEvent("custom:partial", item)
+        return item if isinstance(item, Event) else CustomEvent("custom:partial", item)
 
     def output(self, returned: Any = None) -> Any:
         """Return the output: the return value, the last dict, or the tokens."""
         if returned is not None:
             return returned
-        return self._last if self._last is not None else {"text": "".join(self._texts)}
+        return self._last if self._last is not None else {"text": "".join(self.texts)}
 
 
 def _run_generator(generator: Generator[Any, Any, Any], context: StreamContext) -> Any:
@@ -224,9 +223,11 @@ def _run_generator(generator: Generator[Any, Any, Any], context: StreamContext) 
                 item = next(generator)
             except StopIteration as stop:
                 return yielded.output(stop.value)
-            event = yielded.event(item)
-            if event is not None:
-                context.sync_send(event)
+            if type(item) is str:
+                yielded.texts.append(item)
+                context.sync_emit_token(item)
+            elif item is not None:
+                context.sync_send(yielded.event(item))
 
 
 def _finished(result: Any, context: StreamContext) -> Any:
@@ -238,9 +239,11 @@ async def _run_async_generator(generator: AsyncGenerator[Any, Any], context: Str
     yielded = _Yielded()
     async with aclosing(generator):
         async for item in generator:
-            event = yielded.event(item)
-            if event is not None:
-                await context.send(event)
+            if type(item) is str:
+                yielded.texts.append(item)
+                await context.emit_token(item)
+            elif item is not None:
+                await context.send(yielded.event(item))
     return yielded.output()
 
 

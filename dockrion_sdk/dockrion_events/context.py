@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from . import build
 from .backends.base import StreamingBackend
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+HEAVY: Final = 4096
+"""Bytes of JSON from which on an event counts for several in the queue."""
 
 _NOT_SENT = MANDATORY | {HeartbeatEvent.type}
 
@@ -87,6 +90,7 @@ class StreamContext:
         "_heartbeat",
         "_managed",
         "_queue",
+        "_route",
         "_run_id",
         "_sequence",
         "_streamed",
@@ -109,6 +113,7 @@ class StreamContext:
         self._events_filter = events_filter if events_filter is not None else EventsFilter()
         self._tokens = self._events_filter.is_allowed("token")
         self._backend = streaming_backend
+        self._route = streaming_backend.emit if streaming_backend is not None else None
         self._queue = QueueBackend()
         self._encoder: EventEncoder | None = None
         self._heartbeat: Callable[[], None] | None = None
@@ -151,10 +156,15 @@ class StreamContext:
         """Whether the execution was cancelled; long synchronous work looks here now and then."""
         return self._cancelled
 
-    def attach(self, backend: StreamingBackend) -> None:
-        """Ask ``backend`` first from here on, unless the context has a backend already."""
+    def attach(self, backend: StreamingBackend, *, own_path: bool = False) -> None:
+        """Make ``backend`` the one that is asked first, unless the context has one already.
+
+        ``own_path`` says that the backend would do nothing but put the events of this context into
+        this context's queue; then it need not be asked.
+        """
         if self._backend is None:
             self._backend = backend
+            self._route = None if own_path else backend.emit
 
     def cancel(self) -> None:
         """Tell the code of this execution to stop; for whoever runs it. Its next emit raises."""
@@ -182,10 +192,8 @@ class StreamContext:
     async def emit_token(self, content: str, finish_reason: str | None = None) -> None:
         """Emit a piece of generated text."""
         if self._tokens:
-            if type(content) is not str:
-                content = str(content)
-            self._put(TokenEvent(content, finish_reason), False)
-            if self._queue.full:
+            self._deliver(self._token(content, finish_reason), False)
+            if self._queue.crowded:
                 await self._room()
 
     async def emit_step(
@@ -233,10 +241,8 @@ class StreamContext:
     def sync_emit_token(self, content: str, finish_reason: str | None = None) -> None:
         """Emit a piece of generated text."""
         if self._tokens:
-            if type(content) is not str:
-                content = str(content)
-            self._put(TokenEvent(content, finish_reason), True)
-            if self._queue.full:
+            self._deliver(self._token(content, finish_reason), True)
+            if self._queue.crowded:
                 self._wait_for_room()
         elif self._cancelled:
             self._check(sync=True)
@@ -335,30 +341,44 @@ class StreamContext:
 
     # -- the way out ---------------------------------------------------------------------------
 
-    def _put(self, event: Event, sync: bool) -> None:
+    def _token(self, content: str, finish_reason: str | None) -> AnyEvent:
+        if type(content) is not str:
+            content = str(content)
+        encoder = self._encoder
+        if encoder is None:
+            return TokenEvent(content, finish_reason)
+        if len(content) > HEAVY:
+            self._queue.weigh(len(content))
+        return encoder.encode_token(content, finish_reason)
+
+    def _deliver(self, item: AnyEvent, sync: bool) -> None:
         if self._ended or self._cancelled:
             self._check(sync)
             return
-        item: AnyEvent = event
-        encoder = self._encoder
-        if encoder is not None:
-            item = encoder.encode(event)
-            if len(item.json) > 4096:
-                self._queue.weigh(item)
-        backend = self._backend
-        if backend is None or not backend.emit(item):
+        route = self._route
+        if route is None or not route(item):
             self._queue.emit(item)
+
+    def _put(self, event: Event, sync: bool) -> None:
+        encoder = self._encoder
+        if encoder is None:
+            self._deliver(event, sync)
+            return
+        item = encoder.encode(event)
+        if len(item.json) > HEAVY:
+            self._queue.weigh(len(item.json))
+        self._deliver(item, sync)
 
     async def _send(self, event: Event) -> None:
         self._put(event, False)
         if not self._managed and event.type in TERMINAL:
             self._ended = True
-        if self._queue.full:
+        if self._queue.crowded:
             await self._room()
 
     def _sync_send(self, event: Event) -> None:
         self._put(event, True)
-        if self._queue.full:
+        if self._queue.crowded:
             self._wait_for_room()
 
     async def _room(self) -> None:

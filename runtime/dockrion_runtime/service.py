@@ -55,8 +55,8 @@ class Service:
         self._idle.set()
         schema = dockfile.io_schema
         self._input = Draft202012Validator(schema.input) if schema.input is not None else None
-        strict = schema.strict and schema.output is not None
-        self._output = Draft202012Validator(schema.output) if strict else None
+        checked = schema.output if schema.strict else None
+        self._output = Draft202012Validator(checked) if checked is not None else None
 
     # -- a request -----------------------------------------------------------------------------
 

@@ -264,7 +264,7 @@ class _Execution:
                         push(event)
                     except EventError:
                         self._push_refused(event)
-                    if queue.full:
+                    if queue.crowded:
                         await queue.room()
         finally:
             await parts.aclose()  # type: ignore[attr-defined]
@@ -283,7 +283,8 @@ class _Execution:
                         self._exit.push(event)
                     except EventError:
                         self._push_refused(event)
-                    context.queue.wait_for_room()
+                    if context.queue.crowded:
+                        context.queue.wait_for_room()
         finally:
             parts.close()  # type: ignore[attr-defined]
 

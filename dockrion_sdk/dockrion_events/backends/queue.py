@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ..events import AnyEvent, EncodedEvent
+from ..events import AnyEvent
 
 HIGH_WATER: Final = 1024
-_HEAVY: Final = 4096  # an event of more bytes than this counts once more for each of them
+EVENT_BYTES: Final = 4096
+"""Bytes of JSON that count as one event towards the high water."""
 
 
 class QueueBackend:
     """A thread-safe queue whose one consumer is woken once for any number of events.
 
     ``emit`` appends, and wakes the consumer only where it is waiting: nothing polls, and a burst
-    costs one wake-up. ``full`` is True only while a consumer is attached and ``high_water`` events
+    costs one wake-up. ``crowded`` turns True when a consumer is attached and ``high_water`` events
     (fewer where they are large) wait; whoever can wait then asks for room (`wait_for_room`,
-    `room`). The queue itself never refuses an event for want of room.
+    `room`), which look again. The queue itself never refuses an event for want of room.
 
     ``close`` ends it: what waits can still be drained, later events are refused.
     """
@@ -31,19 +33,21 @@ class QueueBackend:
         "_closed",
         "_consumer_thread",
         "_has_room",
-        "_heavy",
         "_high_water",
         "_items",
+        "_limit",
         "_lock",
         "_nudged",
         "_waiting_tasks",
         "_wake",
+        "crowded",
     )
 
     def __init__(self, *, high_water: int = HIGH_WATER) -> None:
         self._items: deque[AnyEvent] = deque()
         self._high_water = high_water
-        self._heavy = 0
+        self._limit: float = math.inf
+        self.crowded = False
         self._wake: Callable[[], None] | None = None
         self._attached = False
         self._nudged = False
@@ -75,21 +79,27 @@ class QueueBackend:
         """Append the event; False once the queue is closed."""
         if self._closed:
             return False
-        self._items.append(event)
+        items = self._items
+        items.append(event)
         wake = self._wake
         if wake is not None:
             self._wake = None
             wake()
+        elif len(items) >= self._limit:
+            self.crowded = True
         return True
 
-    @property
-    def full(self) -> bool:
-        """Whether an emitter that can wait should."""
-        return self._attached and len(self._items) + self._heavy >= self._high_water
+    def weigh(self, size: int) -> None:
+        """Count a large event by its bytes, so that few of them make the queue crowded."""
+        if self._attached:
+            self._limit -= size // EVENT_BYTES
+            self.crowded = True
 
-    def weigh(self, event: EncodedEvent) -> None:
-        """Count a large event by its size, so that few of them make the queue full."""
-        self._heavy += len(event.json) // _HEAVY
+    def _full(self) -> bool:
+        if len(self._items) >= self._limit and not self._closed:
+            return True
+        self.crowded = False
+        return False
 
     def wait_for_room(self) -> None:
         """Block this thread until the queue has room or is closed; at once on the consumer's thread."""
@@ -100,31 +110,36 @@ class QueueBackend:
             if self._has_room is None:
                 self._has_room = threading.Condition(self._lock)
             try:
-                while self.full and not self._closed:
+                while self._full():
                     self._has_room.wait()
             finally:
                 self._blocked -= 1
 
     async def room(self) -> None:
         """Wait, on any event loop, until the queue has room or is closed."""
-        while self.full and not self._closed:
+        while self._full():
             loop = asyncio.get_running_loop()
             future = loop.create_future()
             with self._lock:
                 self._waiting_tasks.append((loop, future))
-            if self.full and not self._closed:
+            if self._full():
                 await future
 
     # -- the consumer: one task on one loop ----------------------------------------------------
 
+    def attach(self) -> None:
+        """Say, on the consumer's thread, that a consumer is there: from now on emitters wait for room."""
+        self._attached = True
+        self._limit = self._high_water
+        self._consumer_thread = threading.get_ident()
+
     async def wait(self) -> None:
         """Return as soon as something can be drained, the queue is closed, or `nudge` was called."""
-        self._attached = True
         if self._items or self._closed or self._nudged:
             self._nudged = False
             return
         loop = asyncio.get_running_loop()
-        self._consumer_thread = thread = threading.get_ident()
+        thread = threading.get_ident()
         future = loop.create_future()
 
         def arrived() -> None:
@@ -154,7 +169,9 @@ class QueueBackend:
         """Take everything that waits, in order, and let emitters go on."""
         pop = self._items.popleft
         drained = [pop() for _ in range(len(self._items))]
-        self._heavy = 0
+        if self._attached:
+            self._limit = self._high_water
+        self.crowded = False
         if self._blocked or self._waiting_tasks:
             self._release()
         return drained
