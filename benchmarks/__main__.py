@@ -35,6 +35,7 @@ def main() -> int:
     plan = Plan.quick() if options.quick else Plan()
     rows = _measure(options.scenarios or list(SCENARIOS), plan)
     print_table(rows)
+    sys.stdout.flush()
     if not (options.scenarios or options.quick or options.profile):
         write_results(rows)
         write_page(rows)

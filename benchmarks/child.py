@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,13 +29,16 @@ MODES: Final = ["updates", "values", "messages", "tasks", "custom"]
 
 
 def main(role: str, *arguments: str) -> None:
-    profile = os.environ.get("BENCHMARK_PROFILE")
-    with Sampler(role) if profile else nullcontext():
-        if role == "worker":
-            work()
-        else:
-            allow_open_files(4096)
-            serve(role, socket.socket(fileno=int(arguments[0])))
+    if role == "worker":
+        work()
+    else:
+        allow_open_files(4096)
+        serve(role, socket.socket(fileno=int(arguments[0])))
+
+
+def profiled(role: str) -> AbstractContextManager[Any]:
+    """Profile the block, where the run asks for it."""
+    return Sampler(role) if os.environ.get("BENCHMARK_PROFILE") else nullcontext()
 
 
 # -- servers ---------------------------------------------------------------------------------------
@@ -49,7 +52,9 @@ def serve(role: str, sock: socket.socket) -> None:
     from dockrion_runtime import create_app, server
     from dockrion_sdk import load_dockfile
 
-    server.serve(create_app(load_dockfile(AGENTS / f"{role}.yaml")), sock)
+    app = create_app(load_dockfile(AGENTS / f"{role}.yaml"))
+    with profiled(f"{role} {os.environ['BENCHMARK_AGENT']}"):
+        server.serve(app, sock)
 
 
 def serve_raw(sock: socket.socket) -> None:
@@ -61,7 +66,7 @@ def serve_raw(sock: socket.socket) -> None:
 
     config = server_config(app)  # type: ignore[arg-type]  # it is an ASGI app, though not Litestar's
     server = uvicorn.Server(config)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, profiled("raw"):
         runner.run(server.serve(sockets=[sock]))
 
 
@@ -71,7 +76,7 @@ def serve_raw(sock: socket.socket) -> None:
 def work() -> None:
     """Answer commands until the input ends; a command's answer is the seconds it took."""
     sys.path.insert(0, str(AGENTS))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, profiled("worker"):
         for line in sys.stdin:
             command = json.loads(line)
             gc.collect()

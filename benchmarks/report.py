@@ -79,7 +79,7 @@ def print_table(rows: Sequence[Row]) -> None:
     table = Table(*COLUMNS)
     for row in rows:
         table.add_row(*row.cells(), style=None if row.met else "red")
-    Console(width=None if os.isatty(1) else 160).print(table)
+    Console(width=None if os.isatty(1) else 180).print(table)
 
 
 def write_results(rows: Sequence[Row], path: Path = RESULTS) -> None:
