@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
 
 from dockrion_events import (
     AnyEvent,
@@ -32,7 +32,32 @@ T = TypeVar("T")
 Run = Callable[[Exit], Awaitable[Any]]
 """Executes the agent once and returns its output; may `push` events of its own into the exit."""
 
-_running: set[asyncio.Task[Any]] = set()  # asyncio itself keeps only weak references to tasks
+_running: set[asyncio.Task[Outcome]] = set()  # asyncio itself keeps only weak references to tasks
+
+
+class Outcome(NamedTuple):
+    """How an execution ended: with ``output``, or with ``error``."""
+
+    output: Any = None
+    error: BaseException | None = None
+
+
+async def outcome_of(execution: Awaitable[Any]) -> Outcome:
+    """Await an execution and return how it ended, in a task of its own.
+
+    A task that raises ``SystemExit`` or ``KeyboardInterrupt`` takes its event loop along, and an
+    agent must not take a server down: whatever it raises is kept here. Only a cancellation of the
+    task passes; an agent that raises ``CancelledError`` by itself has failed.
+    """
+    try:
+        return Outcome(await execution)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return Outcome(error=AgentCancelled("the agent raised CancelledError, and nobody had cancelled it"))
+    except BaseException as error:  # noqa: BLE001 - see above
+        return Outcome(error=error)
 
 
 class EventStream(Generic[T]):
@@ -67,7 +92,7 @@ class EventStream(Generic[T]):
         self._metadata = metadata or {}
         self._encoder = EventEncoder() if serialize else None
         self._exit: Exit | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[Outcome] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started_at = 0.0
         self._ready: list[AnyEvent] = []
@@ -155,14 +180,11 @@ class EventStream(Generic[T]):
     def _finish(self, exit_: Exit, batch: list[AnyEvent]) -> list[AnyEvent]:
         task = self._task
         assert task is not None
-        error: BaseException | None
-        if task.cancelled():
-            error = AgentCancelled("the agent raised CancelledError, and nobody had cancelled it")
-        else:
-            error = task.exception()
+        outcome = task.result()
+        error = outcome.error
         if error is None:
             try:
-                batch.append(exit_.last(self._complete(task.result())))
+                batch.append(exit_.last(self._complete(outcome.output)))
             except Exception as refused:  # noqa: BLE001 - the check is the caller's: anything may come
                 self._output_refused = True
                 error = refused
@@ -211,11 +233,8 @@ class EventStream(Generic[T]):
         """Stop the agent and return when its task has ended."""
         self.cancel()
         task = self._task
-        if task is not None:
-            if not task.done():
-                await asyncio.wait((task,))
-            if not task.cancelled():
-                task.exception()  # it was told to stop; how it did is nobody's concern any more
+        if task is not None and not task.done():
+            await asyncio.wait((task,))
 
     async def __aenter__(self) -> Self:
         return self
@@ -235,12 +254,6 @@ class EventStream(Generic[T]):
 def _abandon(task: asyncio.Task[Any], exit_: Exit) -> None:
     exit_.cancel()
     task.cancel()
-    task.add_done_callback(_retrieve)
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
 
 
 def stream_context(context: StreamContext | None, events_filter: EventsFilter | None) -> StreamContext:
@@ -287,9 +300,9 @@ def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) 
     return EventStream(run, context, **about)
 
 
-async def _execute(run: Run, exit_: Exit) -> Any:
+async def _execute(run: Run, exit_: Exit) -> Outcome:
     set_current_context(exit_.context)  # the task's own copy of the context variables
     try:
-        return await run(exit_)
+        return await outcome_of(run(exit_))
     finally:
         exit_.close()

@@ -31,7 +31,7 @@ class WorkerPool(ThreadPoolExecutor):
     def __init__(self, max_workers: int = MAX_THREADS) -> None:
         super().__init__(max_workers, thread_name_prefix="dockrion-worker")
         self._size = max_workers
-        self._working: dict[int, StreamContext] = {}
+        self._working: dict[object, StreamContext] = {}
         _pools.add(self)
 
     @property
@@ -52,7 +52,7 @@ class WorkerPool(ThreadPoolExecutor):
     def _tracked(
         self, context: StreamContext, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T:
-        key = id(args)  # unique while this call lasts
+        key = object()
         self._working[key] = context
         try:
             return fn(*args, **kwargs)

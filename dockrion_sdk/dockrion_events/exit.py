@@ -17,7 +17,7 @@ class Exit:
     with an ``encoder`` every emit call encodes its event there and then. Events get their number and
     their identifier here and nowhere else, so a hole in the numbers always means a loss.
 
-    One task, on one event loop, takes batches; `push`, `cancel` and `close` may be called from
+    Made on the event loop where one task takes batches; `push`, `cancel` and `close` may be called from
     anywhere on that loop.
     """
 
@@ -37,6 +37,7 @@ class Exit:
         self.context = context
         self._encoder = encoder
         self._queue = context.queue
+        self._queue.attach()
         self._id_field = id_field
         self._tail = envelope(id_field, context.run_id)
         self._sequence = 0

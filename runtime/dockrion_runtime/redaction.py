@@ -8,7 +8,6 @@ from typing import Final
 from dockrion_sdk import Dockfile
 
 _SHORTEST: Final = 4  # shorter values would blot out ordinary words
-_LONGEST_MESSAGE: Final = 2000
 
 
 class Redactor:
@@ -18,10 +17,10 @@ class Redactor:
         self._values = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return ``text`` without secrets, and no longer than 2,000 characters."""
+        """Return ``text`` without secrets."""
         for value in self._values:
             text = text.replace(value, "***")
-        return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+        return text
 
 
 def redactor(dockfile: Dockfile, env: Mapping[str, str], keys: Iterable[str] = ()) -> Redactor:

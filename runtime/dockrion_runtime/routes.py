@@ -12,13 +12,14 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp
 
 from dockrion_adapters import DescribesItself, abandoned_threads
-from dockrion_events import EVENT_CLASSES, encode_json
+from dockrion_adapters.stream import outcome_of
+from dockrion_events import EVENT_CLASSES, EventError, encode_json
 
 from .auth import OPEN
 from .problems import JSON, Problem
 from .service import Service
 from .sse import EventResponse
-from .stream import call_agent, failure_event
+from .stream import OutputInvalid, call_agent, failure_event
 
 VERSION: Final = "0.1.0"
 
@@ -71,7 +72,9 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     """Execute the agent within the time limit and return its output as JSON. Raises `Problem`."""
     limit = service.dockfile.streaming.events.max_run_duration
     context = service.context(request_id, watched=False)
-    task = asyncio.ensure_future(call_agent(service.adapter, service.pool, payload, config, context))
+    task = asyncio.ensure_future(
+        outcome_of(call_agent(service.adapter, service.pool, payload, config, context))
+    )
     try:
         done, _ = await asyncio.wait((task,), timeout=limit)
     finally:
@@ -82,16 +85,15 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     if not done:
         detail = f"the execution took longer than {limit:g} s"
         raise Problem(504, "RUN_TIMEOUT", detail, request_id=request_id, headers=headers)
-    output_refused = False
-    try:
-        output = task.result()
-        output_refused = True
-        service.check_output(output)
-        return service.encoder.encode_value(output)
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - an agent may raise anything
-        event = failure_event(
-            error, output_refused=output_refused, redact=service.redact, request_id=request_id
-        )
+    output, error = task.result()
+    failed = error is not None
+    if error is None:
+        try:
+            service.check_output(output)
+            return service.encoder.encode_value(output)
+        except (OutputInvalid, EventError) as refused:
+            error = refused
+    event = failure_event(error, output_refused=not failed, redact=service.redact, request_id=request_id)
     status = 503 if event.code == "OVERLOADED" else 500
     if status == 503:
         headers["Retry-After"] = "5"

@@ -44,13 +44,12 @@ class EventResponse:
         heartbeat: float,
         heartbeat_events: bool,
         on_close: Callable[[], None],
-        send_deadline: float = SEND_DEADLINE,
     ) -> None:
         self._execution = execution
         self._heartbeat = heartbeat
         self._heartbeat_events = heartbeat_events
         self._on_close = on_close
-        self._send_deadline = send_deadline
+        self._send_deadline = SEND_DEADLINE
         self._gone = False
         self._last_sent = 0.0
         self._sending_since = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -40,6 +41,10 @@ log = logging.getLogger("dockrion")
 
 CLOSE_PATIENCE: Final = 5.0
 """Seconds that a cancelled agent gets to end before it is left to itself."""
+
+
+LONGEST_MESSAGE: Final = 2000
+"""Characters of an agent's own message that a client gets."""
 
 
 class OutputInvalid(Exception):
@@ -184,10 +189,12 @@ def failure_event(
     if isinstance(error, NoWorkerThreads):
         log.error("request %s: %s", request_id, error)
         return ErrorEvent("the server has no worker thread left", "OVERLOADED")
-    log.error("request %s: the agent failed", request_id, exc_info=error)
+    # The traceback is written out here, because a logger would write the secrets in it too.
+    trace = "".join(traceback.format_exception(error))
+    log.error("request %s: the agent failed\n%s", request_id, redact(trace).rstrip())
+    message = redact(str(error))[:LONGEST_MESSAGE]
     if isinstance(error, AgentFailed):
-        return ErrorEvent(redact(str(error)), error.code)
-    message = redact(str(error))
+        return ErrorEvent(message, error.code)
     kind = type(error).__name__
     return ErrorEvent(f"{kind}: {message}" if message else kind, "AGENT_ERROR", {"exception": kind})
 

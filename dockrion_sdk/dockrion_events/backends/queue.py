@@ -127,16 +127,19 @@ class QueueBackend:
 
     # -- the consumer: one task on one loop ----------------------------------------------------
 
+    def attach(self) -> None:
+        """Say, on the consumer's thread, that a consumer is there: from now on emitters wait for room."""
+        self._attached = True
+        self._limit = self._high_water
+        self._consumer_thread = threading.get_ident()
+
     async def wait(self) -> None:
         """Return as soon as something can be drained, the queue is closed, or `nudge` was called."""
-        if not self._attached:
-            self._attached = True
-            self._limit = self._high_water
         if self._items or self._closed or self._nudged:
             self._nudged = False
             return
         loop = asyncio.get_running_loop()
-        self._consumer_thread = thread = threading.get_ident()
+        thread = threading.get_ident()
         future = loop.create_future()
 
         def arrived() -> None:

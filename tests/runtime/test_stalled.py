@@ -1,0 +1,71 @@
+"""A reader that stops reading loses its connection; nobody else notices."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from dockrion_runtime import sse
+
+from .conftest import DEADLINE, Live, Serve
+
+
+def stalled_reader(live: Live) -> socket.socket:
+    """Open a stream and read its beginning only."""
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader.settimeout(DEADLINE)
+    reader.connect(("127.0.0.1", live.port))
+    reader.sendall(
+        b"POST /invoke/stream HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 2\r\n\r\n{}"
+    )
+    assert reader.recv(1000).startswith(b"HTTP/1.1 200")
+    return reader
+
+
+@pytest.mark.parametrize("kind", ["asynchronous", "synchronous"])
+def test_it_is_dropped_in_time_and_its_agent_stopped(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(sse, "SEND_DEADLINE", 0.5)
+    stopped = threading.Event()
+    emitted = 0
+
+    async def asynchronous(payload: dict[str, Any], context: Any) -> None:
+        nonlocal emitted
+        try:
+            while True:
+                await context.emit_token("x" * 1000)
+                emitted += 1
+        finally:
+            stopped.set()
+
+    def synchronous(payload: dict[str, Any], context: Any) -> None:
+        nonlocal emitted
+        try:
+            while True:
+                context.sync_emit_token("x" * 1000)
+                emitted += 1
+        finally:
+            stopped.set()
+
+    live = serve({"asynchronous": asynchronous, "synchronous": synchronous}[kind])
+    reader = stalled_reader(live)
+    began = time.monotonic()
+    assert stopped.wait(DEADLINE)
+    assert time.monotonic() - began < 5
+    live.until(lambda: live.service.active == 0)
+    live.until(lambda: not live.server.server_state.connections)
+    # What was emitted fits the queue and the buffers of the sockets: back-pressure held.
+    assert emitted < 20_000
+    reader.close()
+    assert live.get("/health").status_code == 200
+
+
+def test_the_deadline_leaves_time_to_spare_within_thirty_seconds() -> None:
+    assert sse.SEND_DEADLINE <= 25
