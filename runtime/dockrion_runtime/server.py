@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
@@ -40,15 +41,20 @@ class Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """uvicorn's server with a drain: the first signal refuses new work and lets streams end."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, on_started: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(config)
         self._service = service
+        self._on_started = on_started
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        if self._on_started is not None:
+            self._on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second signal ends the process without waiting."""
@@ -103,13 +109,13 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
     )
 
 
-def serve(app: Litestar, sock: socket.socket) -> int:
+def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] | None = None) -> int:
     """Serve on ``sock`` until a signal comes; return the exit code.
 
-    Raises what kept the app from starting. The process ends even where cancelled synchronous code
-    holds threads that nobody can stop.
+    ``on_started`` is called once requests are answered. Raises what kept the app from starting. The
+    process ends even where cancelled synchronous code holds threads that nobody can stop.
     """
-    server = Server(server_config(app), app.state.service)
+    server = Server(server_config(app), app.state.service, on_started)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         try:
             runner.run(server.serve(sockets=[sock]))

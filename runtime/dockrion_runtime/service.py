@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from jsonschema import Draft202012Validator
 from litestar import Request
 
 from dockrion_adapters import Adapter, WorkerPool
@@ -18,6 +17,7 @@ from dockrion_events import EventEncoder, EventsFilter, StreamContext, encode_js
 from dockrion_sdk import Dockfile
 
 from .auth import owner_of
+from .payload import faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Agent, Execution, OutputInvalid, shutdown_event
 
@@ -25,7 +25,6 @@ MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
 LAST_WORDS_SECONDS: Final = 0.3
 """Seconds in which streams that the shutdown ended may still send their last event."""
-_MAX_FAULTS: Final = 20
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -53,9 +52,8 @@ class Service:
         self._idle = asyncio.Event()
         self._idle.set()
         schema = dockfile.io_schema
-        self._input = Draft202012Validator(schema.input) if schema.input is not None else None
-        checked = schema.output if schema.strict else None
-        self._output = Draft202012Validator(checked) if checked is not None else None
+        self._input = validator(schema.input)
+        self._output = validator(schema.output if schema.strict else None)
 
     # -- a request -----------------------------------------------------------------------------
 
@@ -66,24 +64,7 @@ class Service:
                 body = await request.body()
         except TimeoutError:
             raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {BODY_SECONDS:g} s") from None
-        try:
-            payload = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(400, "INVALID_JSON", f"the body is no valid JSON: {error}") from None
-        except RecursionError:
-            raise Problem(400, "INVALID_JSON", "the body is nested too deeply") from None
-        if not isinstance(payload, dict):
-            kind = {list: "an array", str: "a string", type(None): "null", bool: "a boolean"}.get(
-                type(payload), "a number"
-            )
-            raise Problem(400, "NOT_AN_OBJECT", f"the body has to be a JSON object, and it is {kind}")
-        if self._input is not None:
-            faults = _faults(self._input, payload)
-            if faults:
-                first = faults[0]
-                detail = f"the payload does not fit the input schema: {first['path']}: {first['message']}"
-                raise Problem(422, "INVALID_INPUT", detail, errors=faults)
-        return payload
+        return read_payload(body, self._input)
 
     def new_request_id(self) -> str:
         """Return a fresh identifier, used for nothing but correlation."""
@@ -160,9 +141,9 @@ class Service:
         """Raise `OutputInvalid` where the output does not fit ``io_schema.output`` and strict is set."""
         if self._output is None:
             return
-        faults = _faults(self._output, msgspec.json.decode(encode_json(output)))
-        if faults:
-            raise OutputInvalid(f"{faults[0]['path']}: {faults[0]['message']}")
+        found = faults(self._output, msgspec.json.decode(encode_json(output)))
+        if found:
+            raise OutputInvalid(f"{found[0]['path']}: {found[0]['message']}")
 
     # -- the end of the server -----------------------------------------------------------------
 
@@ -176,19 +157,3 @@ class Service:
             for execution in list(self._executions):
                 execution.stop(shutdown_event())
             await asyncio.wait((asyncio.ensure_future(self._idle.wait()),), timeout=LAST_WORDS_SECONDS)
-
-
-def _faults(validator: Draft202012Validator, value: Any) -> list[dict[str, str]]:
-    """Return the first faults of ``value``, each with its path (``$`` is the whole) and a message."""
-    try:
-        found = sorted(validator.iter_errors(value), key=lambda fault: list(map(str, fault.absolute_path)))
-    except RecursionError:
-        return [{"path": "$", "message": "nested too deeply"}]
-    return [
-        {"path": ".".join(map(str, fault.absolute_path)) or "$", "message": _short(fault.message)}
-        for fault in found[:_MAX_FAULTS]
-    ]
-
-
-def _short(message: str) -> str:
-    return message if len(message) <= 300 else message[:300] + "…"

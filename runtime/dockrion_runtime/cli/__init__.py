@@ -1,0 +1,53 @@
+"""The ``dockrion`` command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..routes import VERSION
+from .init import init
+from .run import run
+from .stream import stream
+from .test import try_agent
+from .validate import validate
+
+app = typer.Typer(
+    name="dockrion",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dockrion {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _dockrion(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Serve an AI agent, unchanged, as one ordered stream of events."""
+
+
+app.command("init")(init)
+app.command("validate")(validate)
+app.command("test")(try_agent)
+app.command("stream")(stream)
+app.command("run")(run)
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    app(prog_name="dockrion")
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,131 @@
+"""What `validate`, `test`, `stream` and `run` share: the Dockfile, its agent, and one loop for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from litestar import Litestar
+
+from dockrion_adapters import abandoned_threads
+from dockrion_sdk import Dockfile, load_dockfile
+
+from ..app import create_app
+from ..auth import authenticator
+from ..payload import read_payload, validator
+from ..problems import Problem
+from ..redaction import redactor
+from ..service import Service
+from .environment import environment_file, unset_variables
+from .failure import INTERRUPTED, TRACEBACK_HINT, USAGE, Failure, Teller, describe
+from .options import payload_bytes
+
+
+def read_dockfile(path: Path, env_file: Path | None, teller: Teller) -> Dockfile:
+    """Read and check the Dockfile, after filling the environment in from its file; tell its warnings."""
+    os.environ.update(unset_variables(environment_file(path, env_file)))
+    return checked_dockfile(path, os.environ, teller)
+
+
+def checked_dockfile(path: Path, env: Mapping[str, str], teller: Teller) -> Dockfile:
+    """Read and check the Dockfile against ``env``; from here on the teller knows its secrets."""
+    dockfile = load_dockfile(path, env)
+    guard = authenticator(dockfile, env)
+    teller.redact = redactor(dockfile, env, guard.secrets if guard else ())
+    for warning in dockfile.warnings:
+        teller.say(f"warning: {warning}")
+    return dockfile
+
+
+def load_agent(dockfile: Dockfile) -> Litestar:
+    """Return the app of the Dockfile's agent; its lifespan has not begun."""
+    try:
+        return create_app(dockfile)
+    except SystemExit as error:
+        raise Failure(
+            "the agent's module ends the process when it is imported (sys.exit)",
+            'put what is for the command line under if __name__ == "__main__":',
+        ) from error
+
+
+@asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[Service]:
+    """Hold the app's lifespan, the adapter's within; what is raised comes out as it was raised."""
+    try:
+        async with app.lifespan():
+            yield app.state.service
+    except BaseExceptionGroup as group:  # Litestar's lifespan has a task group, which wraps
+        if app.state.startup_error is not None:
+            raise not_started(app.state.startup_error) from app.state.startup_error
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+def not_started(error: BaseException) -> Failure:
+    """Return the failure of an agent that loads and does not start."""
+    return Failure(f"the agent cannot start: {describe(error)}", TRACEBACK_HINT)
+
+
+def checked_payload(text: str, dockfile: Dockfile) -> dict[str, Any]:
+    """Return the payload of ``-p``, held against ``io_schema.input``."""
+    data = payload_bytes(text)
+    try:
+        return read_payload(data, validator(dockfile.io_schema.input), name="the payload")
+    except Problem as problem:
+        errors = problem.extra.get("errors", [])
+        more = [f"{fault['path']}: {fault['message']}" for fault in errors[1:]]
+        hint = 'for example -p \'{"query": "…"}\'' if problem.status == 400 else "; ".join(more)
+        raise Failure(problem.detail, hint, code=USAGE) from None
+
+
+def run_agent(main: Coroutine[Any, Any, int]) -> int:
+    """Run a command's coroutine on a loop of its own and return its exit code.
+
+    The first Ctrl-C cancels it, a second one ends it. Where cancelled code holds threads or tasks that
+    nobody can stop, the process ends here and now.
+    """
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        try:
+            code = runner.run(main)
+        except KeyboardInterrupt:
+            if abandoned_threads() or asyncio.all_tasks(loop):
+                print("interrupted", file=sys.stderr)
+                _leave(INTERRUPTED)
+            raise
+        if abandoned_threads():
+            _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+@contextmanager
+def own_stdout() -> Iterator[TextIO]:
+    """Keep stdout for the command: whatever else is written there within goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    out = open(kept, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - closed below
+    try:
+        yield out
+        out.flush()
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+        with suppress(OSError):
+            out.close()
+        os.dup2(kept, 1)
+        os.close(kept)

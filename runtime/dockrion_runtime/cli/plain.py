@@ -1,0 +1,88 @@
+"""A stream as plain lines, or as JSON: for pipes and files."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from dockrion_events import (
+    AnyEvent,
+    CheckpointEvent,
+    CompleteEvent,
+    CustomEvent,
+    EncodedEvent,
+    ErrorEvent,
+    Event,
+    ProgressEvent,
+    StartedEvent,
+    StepEvent,
+    TokenEvent,
+    encode_json,
+)
+
+from .steps import duration
+
+_LONGEST = 500
+
+
+class JSONView:
+    """One event per line, as it is sent to clients."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def show(self, item: AnyEvent) -> None:
+        json = item.json if isinstance(item, EncodedEvent) else encode_json(item)
+        print(json.decode(), file=self._out, flush=True)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class PlainView:
+    """Tokens to stdout as they come; a line on stderr for everything else."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._within_line = False
+
+    def show(self, item: AnyEvent) -> None:
+        event = item.decode() if isinstance(item, EncodedEvent) else item
+        if isinstance(event, TokenEvent):
+            self._out.write(event.content)
+            self._out.flush()
+            if event.content:
+                self._within_line = not event.content.endswith("\n")
+        else:
+            print(line(event), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._within_line:
+            print(file=self._out, flush=True)
+
+
+def line(event: Event) -> str:
+    """Return an event in one line."""
+    match event:
+        case StartedEvent():
+            return f"started {event.agent_name} ({event.framework})"
+        case StepEvent():
+            indent = "  " * len(event.namespace or ())
+            return f"{indent}step {event.node_name} {duration(event.duration_ms)}".rstrip()
+        case ProgressEvent():
+            return f"progress {event.step} {event.progress:.0%} {event.message or ''}".rstrip()
+        case CheckpointEvent():
+            return f"checkpoint {event.name} {brief(event.data)}"
+        case CustomEvent():
+            return f"{event.type} {brief(event.data)}"
+        case CompleteEvent():
+            return f"complete in {event.latency_seconds:.2f} s: {brief(event.output, longest=None)}"
+        case ErrorEvent():
+            return f"error {event.code}: {event.error}"
+    return event.type
+
+
+def brief(value: Any, longest: int | None = _LONGEST) -> str:
+    """Write a value as JSON on one line, cut where it is long."""
+    text = encode_json(value).decode()
+    return text if longest is None or len(text) <= longest else text[:longest] + "…"

@@ -1,0 +1,64 @@
+"""`dockrion run --reload`: one process watches the files, another serves and is replaced."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+import typer
+import uvicorn
+from uvicorn.supervisors import ChangeReload
+
+from .agent import checked_dockfile
+from .environment import environment_file, unset_variables
+from .failure import Teller, told
+from .logs import log_to_stderr
+from .serving import Settings, listen, serve_agent
+
+RELOAD_GRACE: Final = 1.0
+"""Seconds that open streams get before the process that serves them is replaced."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What the serving process runs; it is pickled on the way there."""
+
+    settings: Settings
+
+    def __call__(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop. A failure is told, and the watcher waits for the next change."""
+        try:
+            with told(self.settings.verbose) as teller:
+                listening = sockets[0] if sockets else None
+                serve_agent(self.settings, teller, listening=listening, grace=RELOAD_GRACE)
+        except typer.Exit:
+            print("waiting for a change", file=sys.stderr, flush=True)
+
+
+def supervise(settings: Settings, teller: Teller) -> int:
+    """Serve in a process of its own that is replaced whenever a file changes; return the exit code.
+
+    The agent is loaded there and never here. The socket stays, so nobody is refused in between.
+    """
+    log_to_stderr(teller)
+    env_file = environment_file(settings.path, settings.env_file)
+    dockfile = checked_dockfile(settings.path, {**unset_variables(env_file), **os.environ}, teller)
+    expose = dockfile.expose
+    sock = listen(
+        expose.host if settings.host is None else settings.host,
+        expose.port if settings.port is None else settings.port,
+    )
+    watched = ["*.py", *(file.name for file in (dockfile.file, env_file) if file is not None)]
+    config = uvicorn.Config(
+        "dockrion",  # never imported here: what is served is the worker's
+        reload=True,
+        reload_dirs=[str(dockfile.directory)],
+        reload_includes=watched,
+        reload_excludes=[str(dockfile.directory / name) for name in (".venv", "venv", "node_modules")],
+        log_config=None,
+    )
+    ChangeReload(config, target=Worker(settings), sockets=[sock]).run()
+    return 0

@@ -1,0 +1,72 @@
+"""Serving one agent: load it, listen, say where."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..server import bind, serve
+from .agent import load_agent, not_started, read_dockfile
+from .announce import announcement
+from .failure import Failure, Teller
+from .logs import log_to_stderr
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `dockrion run` was told; ``host`` and ``port`` go before those of the Dockfile."""
+
+    path: Path
+    env_file: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    verbose: bool = False
+
+
+def serve_agent(
+    settings: Settings, teller: Teller, *, listening: socket.socket | None = None, grace: float | None = None
+) -> int:
+    """Serve until a signal comes and return the exit code.
+
+    ``listening`` is a socket that is bound already; ``grace`` bounds the Dockfile's time for streams to
+    end, in seconds.
+    """
+    line_by_line()
+    noise = log_to_stderr(teller)
+    dockfile = read_dockfile(settings.path, settings.env_file, teller)
+    expose = dockfile.expose
+    if grace is not None:
+        shorter = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
+        dockfile = dockfile.model_copy(update={"expose": shorter})
+    app = load_agent(dockfile)
+    host = expose.host if settings.host is None else settings.host
+    port = expose.port if settings.port is None else settings.port
+    sock = listening or listen(host, port)
+
+    def started() -> None:
+        noise.starting = False
+        print(announcement(app, host, sock.getsockname()[1]), "Ctrl-C stops it", sep="\n", flush=True)
+
+    with sock:
+        try:
+            return serve(app, sock, on_started=started)
+        except Exception as error:
+            if error is app.state.startup_error:
+                raise not_started(error) from error
+            raise
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises `Failure`."""
+    try:
+        return bind(host, port)
+    except (OSError, UnicodeError) as error:
+        what, _, mend = str(error).partition("; ")
+        raise Failure(what, mend or "choose another with --port or --host") from None
+
+
+def line_by_line() -> None:
+    """Let what the agent prints appear at once, in a pipe too."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

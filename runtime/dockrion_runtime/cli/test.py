@@ -1,0 +1,60 @@
+"""`dockrion test`: execute the agent once and print its output."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+import typer
+
+from ..service import Service
+from ..stream import OutputInvalid, call_agent
+from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
+from .failure import TRACEBACK_HINT, Failure, describe, told
+from .logs import log_to_stderr
+from .options import HERE, DockfilePath, EnvFile, PayloadText, Verbose
+
+
+def try_agent(
+    payload: PayloadText, path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False
+) -> None:
+    """Execute the agent once and print its output as JSON; nothing else goes to stdout."""
+    with told(verbose) as teller, own_stdout() as out:
+        log_to_stderr(teller, level=logging.WARNING, failures=False)
+        dockfile = read_dockfile(path, env_file, teller)
+        data = checked_payload(payload, dockfile)
+        app = load_agent(dockfile)
+
+        async def main() -> int:
+            async with running(app) as service:
+                output = await _output(service, data)
+            out.write(msgspec.json.format(output, indent=2).decode() + "\n")
+            return 0
+
+        code = run_agent(main())
+    raise typer.Exit(code)
+
+
+async def _output(service: Service, payload: dict[str, Any]) -> bytes:
+    request_id = service.new_request_id()
+    context = service.context(request_id, watched=False)
+    config = {"configurable": {"thread_id": request_id}}
+    try:
+        output = await call_agent(service.adapter, service.pool, payload, config, context)
+    except asyncio.CancelledError:
+        context.cancel()
+        raise
+    except (Exception, SystemExit) as error:  # an agent may raise anything
+        raise Failure(f"the agent failed: {describe(error)}", TRACEBACK_HINT) from error
+    try:
+        service.check_output(output)
+        return service.encoder.encode_value(output)
+    except OutputInvalid as error:
+        mend = "make the agent return what io_schema.output says, or change that"
+        raise Failure(f"the output does not fit io_schema.output: {error}", mend) from error
+    except Exception as error:
+        raise Failure(
+            f"the output cannot be written as JSON: {error}", "return plain values without cycles"
+        ) from error

@@ -1,0 +1,49 @@
+"""`dockrion validate`: check the Dockfile and load its agent."""
+
+from __future__ import annotations
+
+import logging
+
+import typer
+from litestar import Litestar
+
+from dockrion_sdk import Dockfile
+
+from ..service import Service
+from .agent import load_agent, own_stdout, read_dockfile, run_agent, running
+from .announce import auth_line, routes
+from .failure import told
+from .logs import log_to_stderr
+from .options import HERE, DockfilePath, EnvFile, Verbose
+
+
+def validate(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False) -> None:
+    """Check the Dockfile and load the agent; tell every problem."""
+    with told(verbose) as teller, own_stdout() as out:
+        log_to_stderr(teller, level=logging.WARNING)
+        dockfile = read_dockfile(path, env_file, teller)
+        app = load_agent(dockfile)
+
+        async def main() -> int:
+            async with running(app):
+                out.write(_summary(dockfile, app))
+            return 0
+
+        code = run_agent(main())
+    raise typer.Exit(code)
+
+
+def _summary(dockfile: Dockfile, app: Litestar) -> str:
+    service: Service = app.state.service
+    agent = dockfile.agent
+    expose = dockfile.expose
+    kind = service.adapter.framework
+    lines = [
+        f"OK: {dockfile.file}",
+        f"  agent   {agent.name} ({kind})",
+        f"  serves  {', '.join(f'{r.method} {r.path}' for r in routes(app)) or 'nothing'}",
+        f"  on      {expose.host}:{expose.port}",
+        f"  events  {', '.join(service.events_filter.allowed) or 'the mandatory ones'}",
+        f"  auth    {auth_line(dockfile)}",
+    ]
+    return "\n".join(lines) + "\n"
