@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from ..service import Service
-from ..stream import OutputInvalid, call_agent
+from ..stream import OutputInvalid
 from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
 from .failure import TRACEBACK_HINT, Failure, describe, told
 from .logs import log_to_stderr
@@ -42,7 +42,7 @@ async def _output(service: Service, payload: dict[str, Any]) -> bytes:
     context = service.context(request_id, watched=False)
     config = {"configurable": {"thread_id": request_id}}
     try:
-        output = await call_agent(service.adapter, service.pool, payload, config, context)
+        output = await service.agent.call(payload, config, context)
     except asyncio.CancelledError:
         context.cancel()
         raise
