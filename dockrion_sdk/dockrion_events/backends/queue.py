@@ -33,6 +33,7 @@ class QueueBackend:
     """
 
     __slots__ = (
+        "_arrival",
         "_asked_at",
         "_attached",
         "_blocked",
@@ -45,6 +46,7 @@ class QueueBackend:
         "_lock",
         "_loop",
         "_nudged",
+        "_patient",
         "_sleeper",
         "_stalled",
         "_waiting_tasks",
@@ -57,6 +59,8 @@ class QueueBackend:
         self._limit: float = math.inf
         self.crowded = False
         self._sleeper: list[Callable[[], None]] = []  # wakes the consumer; whoever takes it out, calls it
+        self._patient: list[Callable[[], None]] = []  # the same, to be woken by a crowd only
+        self._arrival: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attached = False
         self._asked_at = 0.0
@@ -93,9 +97,11 @@ class QueueBackend:
         items = self._items
         items.append(event)
         if self._sleeper:
-            self._wake_up()
+            self._wake_up(self._sleeper)
         elif len(items) >= self._limit:
             self.crowded = True
+            if self._patient:
+                self._wake_up(self._patient)
         return True
 
     def weigh(self, size: int) -> None:
@@ -170,34 +176,53 @@ class QueueBackend:
 
     async def wait(self) -> None:
         """Return as soon as something can be drained, the queue is closed, or `nudge` was called."""
-        if self._items or self._closed or self._nudged:
-            self._nudged = False
+        if not (self._items or self._closed or self._nudged):
+            loop = self._loop = asyncio.get_running_loop()
+            self._consumer_thread = threading.get_ident()
+            arrival = self._arrival = loop.create_future()
+            self._sleeper.append(self._arrived)
+            # An event that came before the line above found nobody to wake.
+            try:
+                if not (self._items or self._closed or self._nudged):
+                    await arrival
+            finally:
+                self._sleeper.clear()
+        self._nudged = False
+
+    async def gather(self, seconds: float) -> None:
+        """Let events gather for up to ``seconds``: return then, or once the queue is crowded or closed.
+
+        For a consumer that has just been served: a fast emitter's events then leave many at once.
+        """
+        if self._closed or self._nudged or len(self._items) >= self._limit:
             return
         loop = asyncio.get_running_loop()
-        thread = threading.get_ident()
-        future = loop.create_future()
-
-        def arrived() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def wake() -> None:
-            if threading.get_ident() == thread:
-                arrived()
-            else:
-                try:
-                    loop.call_soon_threadsafe(arrived)
-                except RuntimeError:  # the loop is closed; nobody is waiting any more
-                    pass
-
-        self._sleeper.append(wake)
-        # An event that came before the line above found nobody to wake.
+        self._arrival = loop.create_future()
+        timer = loop.call_later(seconds, self._set_arrival)
+        self._patient.append(self._arrived)
         try:
-            if not (self._items or self._closed or self._nudged):
-                await future
+            if not (self._closed or self.crowded):
+                await self._arrival
         finally:
-            self._sleeper.clear()
-        self._nudged = False
+            timer.cancel()
+            self._patient.clear()
+
+    def _arrived(self) -> None:
+        """Wake the consumer, from whatever thread this is."""
+        if threading.get_ident() == self._consumer_thread:
+            self._set_arrival()
+            return
+        loop = self._loop
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._set_arrival)
+        except RuntimeError:  # the loop is closed; nobody is waiting any more
+            pass
+
+    def _set_arrival(self) -> None:
+        arrival = self._arrival
+        if arrival is not None and not arrival.done():
+            arrival.set_result(None)
 
     def drain(self) -> list[AnyEvent]:
         """Take everything that waits, in order, and let emitters go on."""
@@ -213,11 +238,12 @@ class QueueBackend:
     def nudge(self) -> None:
         """Make a waiting consumer return from `wait`, or the next `wait` return at once."""
         self._nudged = True
-        self._wake_up()
+        self._wake_up(self._sleeper)
+        self._wake_up(self._patient)
 
-    def _wake_up(self) -> None:
+    def _wake_up(self, who: list[Callable[[], None]]) -> None:
         try:
-            wake = self._sleeper.pop()
+            wake = who.pop()
         except IndexError:  # it is awake, or another emitter was faster
             return
         wake()

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from dockrion_events import AnyEvent, CancelledEvent, EventsFilter, StreamContext
+from dockrion_events import AnyEvent, CancelledEvent, EncodedEvent, EventsFilter, StreamContext, as_encoded
 
 from ..service import Service
+from ..stream import Execution
 from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
 from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, told
 from .live import LiveView
@@ -78,12 +79,14 @@ async def _watch(
     request_id = service.new_request_id()
     context = StreamContext(request_id, events_filter=events_filter or service.events_filter)
     service.enter()
-    execution = service.execute(payload, {"configurable": {"thread_id": request_id}}, context)
+    config = {"configurable": {"thread_id": request_id}}
+    execution: Execution[EncodedEvent] = service.execute(payload, config, context, as_encoded)
     last = "cancelled"
     try:
         with _on_interrupt(lambda: execution.stop(CancelledEvent("interrupted"))):
             while not execution.ended:
-                for item in await execution.next_batch():
+                await execution.wait()
+                for item in execution.take():
                     view.show(item)
                     last = item.type
     finally:
