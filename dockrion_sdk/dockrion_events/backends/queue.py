@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Awaitable
 from typing import Final
 
 from ..events import AnyEvent
@@ -173,20 +174,21 @@ class QueueBackend:
         except RuntimeError:  # one that polls
             self._loop = None
 
-    async def wait(self) -> None:
-        """Return as soon as something can be drained, the queue is closed, or `nudge` was called."""
-        while not (self._items or self._closed or self._nudged):
-            loop = self._loop = asyncio.get_running_loop()
-            self._consumer_thread = threading.get_ident()
-            arrival = loop.create_future()
-            self._sleeper.append(arrival)
-            # An event that came before the line above found nobody to wake.
-            try:
-                if not (self._items or self._closed or self._nudged):
-                    await arrival
-            finally:
-                self._sleeper.clear()
-        self._nudged = False
+    def wait(self) -> Awaitable[None]:
+        """Wait until something can be drained, the queue is closed, or `nudge` was called.
+
+        A plain function that returns a future: resuming a coroutine costs, for each event that comes
+        by itself.
+        """
+        loop = self._loop = asyncio.get_running_loop()
+        self._consumer_thread = threading.get_ident()
+        arrival = loop.create_future()
+        self._sleeper[:] = (arrival,)
+        # An event that came before the line above found nobody to wake.
+        if self._items or self._closed or self._nudged:
+            self._sleeper.clear()
+            arrival.set_result(None)
+        return arrival
 
     async def gather(self, seconds: float) -> None:
         """Let events gather for up to ``seconds``: return then, or once the queue is crowded or closed.
@@ -208,6 +210,7 @@ class QueueBackend:
 
     def drain(self) -> list[AnyEvent]:
         """Take everything that waits, in order, and let emitters go on."""
+        self._nudged = False
         pop = self._items.popleft
         drained = [pop() for _ in range(len(self._items))]
         if self._attached:
