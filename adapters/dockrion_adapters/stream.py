@@ -188,6 +188,9 @@ class EventStream(Generic[T]):
         )
         _running.add(task)
         task.add_done_callback(_running.discard)
+        task.add_done_callback(
+            lambda _: exit_.close()
+        )  # one that is cancelled before its first step ends, too
         return exit_
 
     def _finish(self, exit_: Exit, batch: list[AnyEvent]) -> list[AnyEvent]:
