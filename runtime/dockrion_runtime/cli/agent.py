@@ -65,7 +65,7 @@ async def running(app: Litestar) -> AsyncIterator[Service]:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        raise error from None
+        raise error from error.__cause__
 
 
 def not_started(error: BaseException) -> Failure:
