@@ -195,7 +195,8 @@ class StreamContext:
         """Emit a piece of generated text."""
         if self._tokens:
             if self._halted:
-                return self._too_late(sync=False)
+                self._too_late(sync=False)
+                return
             self._out(self._token(content, finish_reason))
             if self._queue.crowded:
                 await self._room()
@@ -253,7 +254,8 @@ class StreamContext:
         """Emit a piece of generated text."""
         if self._tokens:
             if self._halted:
-                return self._too_late(sync=True)
+                self._too_late(sync=True)
+                return
             self._out(self._token(content, finish_reason))
             if self._queue.crowded:
                 self._wait_for_room()

@@ -221,7 +221,7 @@ class QueueBackend:
         return drained
 
     def nudge(self) -> None:
-        """Make a waiting consumer return from `wait`, or the next `wait` return at once."""
+        """Make a waiting consumer return from `wait`, or the next `wait` return at once, until a `drain`."""
         self._nudged = True
         self._wake_up(self._sleeper)
         self._wake_up(self._patient)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -83,7 +84,7 @@ async def _watch(
     execution: Execution[EncodedEvent] = service.execute(payload, config, context, as_encoded)
     last = "cancelled"
     try:
-        with _on_interrupt(lambda: execution.stop(CancelledEvent("interrupted"))):
+        with _on_interrupt(lambda: execution.stop(CancelledEvent("interrupted"))) as interrupted:
             while not execution.ended:
                 await execution.wait()
                 for item in execution.take():
@@ -93,21 +94,23 @@ async def _watch(
         view.close()
         await execution.aclose()
         service.forget(execution)
-    return _CODES[last]
+    return INTERRUPTED if interrupted.is_set() else _CODES[last]
 
 
 @contextmanager
-def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on the loop at the first Ctrl-C; a second one raises KeyboardInterrupt."""
+def _on_interrupt(stop: Callable[[], None]) -> Iterator[threading.Event]:
+    """Call ``stop`` on the loop at the first Ctrl-C and say so; a second one raises KeyboardInterrupt."""
     loop = asyncio.get_running_loop()
+    happened = threading.Event()
     before = signal.getsignal(signal.SIGINT)
 
     def interrupted(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        happened.set()
         loop.call_soon_threadsafe(stop)
 
     signal.signal(signal.SIGINT, interrupted)
     try:
-        yield
+        yield happened
     finally:
         signal.signal(signal.SIGINT, before)
