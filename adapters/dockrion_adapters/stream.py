@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -44,15 +45,15 @@ class Outcome(NamedTuple):
     error: BaseException | None = None
 
 
-async def outcome_of(execution: Awaitable[Any]) -> Outcome:
-    """Await an execution and return how it ended, in a task of its own.
+async def outcome_of(execute: Callable[[], Awaitable[Any]]) -> Outcome:
+    """Execute and return how it ended, in a task of its own.
 
     A task that raises ``SystemExit`` or ``KeyboardInterrupt`` takes its event loop along, and an
     agent must not take a server down: whatever it raises is kept here. Only a cancellation of the
     task passes; an agent that raises ``CancelledError`` by itself has failed.
     """
     try:
-        return Outcome(await execution)
+        return Outcome(await execute())
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -198,7 +199,7 @@ class EventStream(Generic[T]):
             return []
         last: AnyEvent | None = None
         error: BaseException | None = None
-        if exit_.closed and task.done():
+        if task.done():
             error = _failure(task)
             if error is None:
                 try:
@@ -226,12 +227,13 @@ class EventStream(Generic[T]):
         self._exit = exit_
         self._started_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._task = task = self._loop.create_task(_execute(self._run, exit_))
+        run = self._run
+        around = copy_context()
+        around.run(set_current_context, self._context)
+        self._task = task = self._loop.create_task(outcome_of(lambda: run(exit_)), context=around)
         _running.add(task)
         task.add_done_callback(_running.discard)
-        task.add_done_callback(
-            lambda _: exit_.close()
-        )  # one that is cancelled before its first step ends, too
+        task.add_done_callback(lambda _: exit_.close())  # also one that is cancelled before it began
         return exit_
 
     def _complete(self, output: Any) -> CompleteEvent:
@@ -352,11 +354,3 @@ def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) 
         return output
 
     return EventStream(run, context, **about)
-
-
-async def _execute(run: Run, exit_: Exit) -> Outcome:
-    set_current_context(exit_.context)  # the task's own copy of the context variables
-    try:
-        return await outcome_of(run(exit_))
-    finally:
-        exit_.close()

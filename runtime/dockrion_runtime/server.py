@@ -104,6 +104,7 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
         http=Protocol,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,

@@ -44,13 +44,7 @@ def checked_dockfile(path: Path, env: Mapping[str, str], teller: Teller) -> Dock
 
 def load_agent(dockfile: Dockfile) -> Litestar:
     """Return the app of the Dockfile's agent; its lifespan has not begun."""
-    try:
-        return create_app(dockfile)
-    except SystemExit as error:
-        raise Failure(
-            "the agent's module ends the process when it is imported (sys.exit)",
-            'put what is for the command line under if __name__ == "__main__":',
-        ) from error
+    return create_app(dockfile)
 
 
 @asynccontextmanager

@@ -44,7 +44,7 @@ async def _output(service: Service, payload: dict[str, Any]) -> bytes:
     context = service.context(request_id, watched=False)
     config = {"configurable": {"thread_id": request_id}}
     # In a task of its own, so that Ctrl-C does not depend on the agent's consent.
-    task = asyncio.ensure_future(outcome_of(service.agent.call(payload, config, context)))
+    task = asyncio.ensure_future(outcome_of(lambda: service.agent.call(payload, config, context)))
     try:
         output, error = await asyncio.shield(task)
     except asyncio.CancelledError:
