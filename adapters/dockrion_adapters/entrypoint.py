@@ -36,6 +36,10 @@ def load_entrypoint(entrypoint: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             raise LoadError(f"{entrypoint!r}: {_missing(found, part)}") from None
+        except Exception as error:
+            raise LoadError(
+                f"{entrypoint!r}: reading {part} failed: {type(error).__name__}: {error}"
+            ) from error
     return found
 
 
@@ -50,7 +54,7 @@ def _import(entrypoint: str, name: str) -> ModuleType:
             f"{entrypoint!r}: there is no module {error.name!r}; it was looked for in {where} "
             "and in the installed packages"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard may exit when imported
         raise LoadError(
             f"{entrypoint!r}: importing {name} failed: {type(error).__name__}: {error}"
         ) from error

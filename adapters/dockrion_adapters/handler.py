@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import re
@@ -16,7 +17,10 @@ from dockrion_events import (
     Event,
     EventsFilter,
     Exit,
+    QueueBackend,
+    RunCancelled,
     StreamContext,
+    TokenEvent,
     context_scope,
     get_current_context,
 )
@@ -95,9 +99,16 @@ class HandlerAdapter:
         context: StreamContext | None = None,
     ) -> Any:
         """Call the handler, a synchronous one in a worker thread, and return what it returns."""
-        context = context or silent_context()
+        if context is not None:
+            with context_scope(context):
+                return await self._execute(payload, context)
+        context = silent_context()
         with context_scope(context):
-            return await self._execute(payload, context)
+            try:
+                return await self._execute(payload, context)
+            except asyncio.CancelledError:
+                context.cancel()  # a synchronous handler learns it from there
+                raise
 
     @overload
     def invoke_stream(
@@ -149,13 +160,25 @@ class HandlerAdapter:
         return "handler"
 
     def is_available(self) -> bool:
-        """Whether the calling code belongs to an execution."""
-        return get_current_context() is not None
+        """Whether the calling code belongs to an execution of this adapter."""
+        queue = self._queue()
+        return queue is not None and queue.is_available()
 
     def emit(self, event: AnyEvent) -> bool:
-        """Hand the event to the execution that the calling code belongs to."""
+        """Hand the event to the execution that the calling code belongs to.
+
+        False where that is another adapter's, or one that nobody watches: what a tool emits through
+        the context of the agent that called it stays with that agent.
+        """
+        queue = self._queue()
+        return queue is not None and queue.emit(event)
+
+    def _queue(self) -> QueueBackend | None:
         context = get_current_context()
-        return context is not None and context.queue.emit(event)
+        if context is None:
+            return None
+        backend = context.streaming_backend
+        return context.queue if backend is self or backend is None else None
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -203,7 +226,9 @@ class _Yielded:
 
     def event(self, item: Any) -> Event:
         """Return the event that an item other than text means."""
-        if isinstance(item, dict):
+        if isinstance(item, TokenEvent):
+            self.texts.append(str(item.content))
+        elif isinstance(item, dict):
             self._last = item
         return item if isinstance(item, Event) else CustomEvent("custom:partial", item)
 
@@ -223,11 +248,13 @@ def _run_generator(generator: Generator[Any, Any, Any], context: StreamContext) 
                 item = next(generator)
             except StopIteration as stop:
                 return yielded.output(stop.value)
-            if type(item) is str:
+            if isinstance(item, str):
                 yielded.texts.append(item)
                 context.sync_emit_token(item)
             elif item is not None:
                 context.sync_send(yielded.event(item))
+            elif context.cancelled:
+                raise RunCancelled(f"execution {context.run_id} was cancelled")
 
 
 def _finished(result: Any, context: StreamContext) -> Any:
@@ -239,11 +266,13 @@ async def _run_async_generator(generator: AsyncGenerator[Any, Any], context: Str
     yielded = _Yielded()
     async with aclosing(generator):
         async for item in generator:
-            if type(item) is str:
+            if isinstance(item, str):
                 yielded.texts.append(item)
                 await context.emit_token(item)
             elif item is not None:
                 await context.send(yielded.event(item))
+            else:
+                await asyncio.sleep(0)
     return yielded.output()
 
 
@@ -267,6 +296,8 @@ def _context_parameter(handler: Callable[..., Any], shown: str) -> str | None:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if name == "context" or _means_context(hints.get(name, parameter.annotation)):
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise LoadError(f"{shown} takes {name} by position only; it is handed over by its name")
             named = name
             break
     rest = [parameter for name, parameter in parameters.items() if name != named]

@@ -7,13 +7,13 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from dockrion_events import (
+    MANDATORY,
     AnyEvent,
     CancelledEvent,
     CompleteEvent,
-    EncodedEvent,
     ErrorEvent,
     Event,
     EventEncoder,
@@ -21,9 +21,11 @@ from dockrion_events import (
     Exit,
     StartedEvent,
     StreamContext,
-    TokenEvent,
+    as_objects,
+    as_text,
     set_current_context,
 )
+from dockrion_events.forms import Form
 
 from .errors import AgentCancelled, AgentFailed
 
@@ -90,14 +92,16 @@ class EventStream(Generic[T]):
         self._agent_name = agent_name
         self._framework = framework
         self._metadata = metadata or {}
+        self._form: Form = as_text if serialize else as_objects
         self._encoder = EventEncoder() if serialize else None
         self._exit: Exit | None = None
         self._task: asyncio.Task[Outcome] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started_at = 0.0
-        self._ready: list[AnyEvent] = []
+        self._ready: list[T] = []
         self._next = 0
         self._ended = False
+        self._taking = False
         self._output_refused = False
         self.check_output: Callable[[Any], None] | None = None
 
@@ -121,10 +125,14 @@ class EventStream(Generic[T]):
         """Seconds since the execution began; 0.0 before."""
         return time.monotonic() - self._started_at if self._started_at else 0.0
 
-    def encode_with(self, encoder: EventEncoder) -> None:
-        """Encode events at the emitting call, with these limits. Only before the first iteration."""
+    def leave_as(self, form: Form, encoder: EventEncoder) -> None:
+        """Let events be encoded at the emitting call, within limits, and leave in another form.
+
+        Only before the first iteration; what is yielded is then what the form makes.
+        """
         if self._exit is not None:
             raise RuntimeError("the stream has begun already")
+        self._form = form
         self._encoder = encoder
 
     # -- one by one ----------------------------------------------------------------------------
@@ -140,73 +148,100 @@ class EventStream(Generic[T]):
             self._next = 0
         item = self._ready[self._next]
         self._next += 1
-        return cast("T", item.json.decode() if type(item) is EncodedEvent else item)
+        return item
 
     # -- all that is ready ---------------------------------------------------------------------
 
-    async def next_batch(self) -> list[AnyEvent]:
-        """Return every event that is ready, at least one; an empty list after the end or a `nudge`.
+    async def next_batch(self) -> list[T]:
+        """Return what is ready, at least one; an empty list after the end or a `nudge`.
 
-        Raises what the agent raised, after everything it emitted has been returned.
+        Raises what the agent raised, after everything it emitted has been returned. Cancelling the
+        caller stops the agent.
         """
         if self._ended:
             return []
-        exit_ = self._exit
-        if exit_ is None:
-            exit_ = self._start()
+        if self._taking:
+            raise RuntimeError("another task is iterating this stream")
+        self._taking = True
         try:
-            batch = await exit_.next_batch()
-            if exit_.drained and self._task is not None:
-                await asyncio.wait((self._task,))
+            await self.wait()
         except asyncio.CancelledError:
             await self.aclose()
             raise
-        if exit_.drained:
-            return self._finish(exit_, batch)
+        finally:
+            self._taking = False
+        return self.take()
+
+    def wait(self) -> Awaitable[Any]:
+        """Start the agent, the first time, and wait until `take` has something or a `nudge` came."""
+        exit_ = self._exit or self._start()
+        if exit_.closed and self._task is not None and not self._task.done():
+            return asyncio.wait((self._task,))
+        return exit_.wait()
+
+    def gather(self, seconds: float) -> Awaitable[None]:
+        """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""
+        return (self._exit or self._start()).gather(seconds)
+
+    @property
+    def waiting(self) -> int:
+        """How many events can be taken."""
+        return self._exit.waiting if self._exit is not None else 0
+
+    def take(self) -> list[T]:
+        """Return what is ready, without waiting; `complete` behind the last of it.
+
+        Raises what the agent raised, after everything it emitted has been returned.
+        """
+        exit_, task = self._exit, self._task
+        if self._ended or exit_ is None or task is None:
+            return []
+        last: AnyEvent | None = None
+        error: BaseException | None = None
+        if exit_.closed and task.done():
+            error = _failure(task)
+            if error is None:
+                try:
+                    last = exit_.encoded(self._complete(task.result().output))
+                except Exception as refused:  # noqa: BLE001 - the check is the caller's: anything may come
+                    self._output_refused = True
+                    error = refused
+        batch = exit_.take(last)
+        if last is not None:
+            self._ended = True
+        elif error is not None and not batch:
+            self._ended = True
+            raise error
         return batch
 
     def _start(self) -> Exit:
-        exit_ = self._exit = Exit(self._context, encoder=self._encoder, heartbeat=self._context.queue.nudge)
+        exit_ = Exit(
+            self._context, form=self._form, encoder=self._encoder, heartbeat=self._context.queue.nudge
+        )
+        early = self._context.queue.drain()  # what the owner of the context emitted before
         exit_.push(StartedEvent(self._agent_name, self._framework))
+        for event in early:
+            if event.type not in MANDATORY:
+                exit_.push(event)
+        self._exit = exit_
         self._started_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._task = task = self._loop.create_task(
-            _execute(self._run, exit_), name=f"agent {self._agent_name}"
-        )
+        self._task = task = self._loop.create_task(_execute(self._run, exit_))
         _running.add(task)
         task.add_done_callback(_running.discard)
         return exit_
-
-    def _finish(self, exit_: Exit, batch: list[AnyEvent]) -> list[AnyEvent]:
-        task = self._task
-        assert task is not None
-        outcome = task.result()
-        error = outcome.error
-        if error is None:
-            try:
-                batch.append(exit_.last(self._complete(outcome.output)))
-            except Exception as refused:  # noqa: BLE001 - the check is the caller's: anything may come
-                self._output_refused = True
-                error = refused
-            else:
-                self._ended = True
-                return batch
-        if batch:  # what it emitted comes first; the next call raises
-            return batch
-        self._ended = True
-        raise error
 
     def _complete(self, output: Any) -> CompleteEvent:
         if self.check_output is not None:
             self.check_output(output)
         return CompleteEvent(output, self.latency_seconds, self._metadata)
 
-    def end_with(self, event: Event) -> AnyEvent:
-        """End a stream that has failed or was cancelled with this terminal event, numbered."""
+    def end_with(self, event: Event) -> list[T]:
+        """End a stream that has failed or was cancelled with this terminal event."""
         self._ended = True
         if self._exit is None:
-            self._exit = Exit(self._context, encoder=self._encoder)
-        return self._exit.last(event)
+            self._exit = Exit(self._context, form=self._form, encoder=self._encoder)
+        return self._exit.take(self._exit.encoded(event))
 
     def nudge(self) -> None:
         """Make a waiting `next_batch` return, with nothing."""
@@ -251,6 +286,18 @@ class EventStream(Generic[T]):
             self._loop.call_soon_threadsafe(_abandon, task, self._exit)
 
 
+def _failure(task: asyncio.Task[Outcome]) -> BaseException | None:
+    """Return what ended a finished execution, in a form that an iterator can raise."""
+    if task.cancelled():
+        return AgentCancelled("the agent's task was cancelled, and not by its stream")
+    error = task.result().error
+    if isinstance(error, StopAsyncIteration):  # it would pass for the end of the stream
+        failure = RuntimeError("the agent raised StopAsyncIteration")
+        failure.__cause__ = error
+        return failure
+    return error
+
+
 def _abandon(task: asyncio.Task[Any], exit_: Exit) -> None:
     exit_.cancel()
     task.cancel()
@@ -266,8 +313,10 @@ def stream_context(context: StreamContext | None, events_filter: EventsFilter | 
 
 
 def silent_context() -> StreamContext:
-    """Return a context for an execution that nobody watches."""
-    return StreamContext(str(uuid.uuid4()), events_filter=EventsFilter("minimal"))
+    """Return a context for an execution that nobody watches: it takes no event and keeps none."""
+    context = StreamContext(str(uuid.uuid4()), events_filter=EventsFilter("minimal"))
+    Exit(context).close()
+    return context
 
 
 def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) -> EventStream[Any]:
@@ -289,8 +338,10 @@ def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) 
                     raise AgentFailed(item.error, item.code, item.details)
                 elif isinstance(item, CancelledEvent):
                     raise AgentCancelled(item.reason or "the adapter's stream was cancelled")
+                elif isinstance(item, Event):
+                    await context.send(item)
                 else:
-                    await context.send(item if isinstance(item, Event) else TokenEvent(str(item)))
+                    await context.emit_token(item)
         finally:
             close = getattr(source, "aclose", None)
             if close is not None:

@@ -70,7 +70,14 @@ async def run_in_thread(pool: WorkerPool, function: Callable[[], T]) -> T:
 
     A cancelled caller returns at once; the thread goes on until the function returns.
     """
-    return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, function)
+
+    def call() -> T:
+        try:
+            return function()
+        except StopIteration as error:  # no future can carry it: whoever awaited it would wait for ever
+            raise RuntimeError("the function raised StopIteration") from error
+
+    return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, call)
 
 
 def run_blocking(make: Callable[[], Any]) -> Any:

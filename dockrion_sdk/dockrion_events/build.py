@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from .errors import InvalidEvent
 from .events import (
@@ -23,7 +26,10 @@ from .events import (
 
 def token_event(content: Any, finish_reason: str | None = None) -> TokenEvent:
     """Content that is no string is shown as ``str`` shows it."""
-    return TokenEvent(content if type(content) is str else str(content), finish_reason)
+    return TokenEvent(
+        content if type(content) is str else str(content),
+        None if finish_reason is None else str(finish_reason),
+    )
 
 
 def step_event(
@@ -42,9 +48,7 @@ def step_event(
 
 def progress_event(step: str, progress: float, message: str | None = None) -> ProgressEvent:
     """Progress outside 0.0-1.0 is clamped; NaN counts as 0.0."""
-    value = _number("progress", "progress", progress)
-    clamped = min(value, 1.0) if value > 0.0 else 0.0
-    return ProgressEvent(str(step), clamped, None if message is None else str(message))
+    return ProgressEvent(str(step), _clamped(progress), None if message is None else str(message))
 
 
 def checkpoint_event(name: str, data: Any = None) -> CheckpointEvent:
@@ -59,14 +63,20 @@ BUILDERS: Final[dict[str, Callable[..., Event]]] = {
 }
 
 
-@functools.lru_cache(maxsize=1024)
 def canonical_type(event_type: str) -> str:
     """Return the type that ``emit(event_type)`` means: a built-in one, or ``custom:<name>``.
 
     Raises `InvalidEvent` for a name that only the runtime may emit or that is malformed.
     """
-    if not isinstance(event_type, str):
-        raise InvalidEvent(f"an event is named by a string, not by a {type(event_type).__name__}")
+    if type(event_type) is not str:
+        if not isinstance(event_type, str):
+            raise InvalidEvent(f"an event is named by a string, not by a {type(event_type).__name__}")
+        event_type = str.__str__(event_type)  # an enum's member would be formatted by its own name
+    return _canonical_type(event_type)
+
+
+@functools.lru_cache(maxsize=1024)
+def _canonical_type(event_type: str) -> str:
     if event_type in BUILDERS:
         return event_type
     if event_type in MANDATORY:
@@ -93,6 +103,8 @@ def named_event(event_type: str, data: Any, fields: Mapping[str, Any]) -> Event:
     builder = BUILDERS.get(event_type)
     if builder is None and not fields:
         return CustomEvent(event_type, {} if data is None else data)
+    if event_type == "checkpoint" and "name" in fields:  # data is then what it is called: the field
+        data = {"data": data}
     if data is not None and not isinstance(data, Mapping):
         raise InvalidEvent(
             f"emit({event_type!r}): data has to be a mapping of fields, not a {type(data).__name__}"
@@ -108,9 +120,40 @@ def named_event(event_type: str, data: Any, fields: Mapping[str, Any]) -> Event:
     return builder(**arguments)
 
 
+def sent_event(event: Event) -> Event:
+    """Return a copy of an event object that the agent made, without the envelope of another stream.
+
+    A copy, because one object may be sent twice and every event has a number of its own. Raises
+    `InvalidEvent` for a field that no reader could decode.
+    """
+    fields = {**msgspec.structs.asdict(event), "sequence": 0, "request_id": None, "run_id": None}
+    if type(event) is TokenEvent:
+        fields["content"] = str(event.content)
+    elif type(event) is ProgressEvent:
+        fields["progress"] = _clamped(event.progress)
+    try:
+        return msgspec.convert(fields, type(event))
+    except msgspec.ValidationError as error:
+        raise InvalidEvent(f"{event.type} event: {error}") from None
+
+
+def check_custom_type(event_type: str) -> None:
+    """Raise `InvalidEvent` where ``event_type`` is not ``custom:`` and a valid name."""
+    if not event_type.startswith(CUSTOM_PREFIX):
+        raise InvalidEvent(f"the type of a custom event is 'custom:<name>', not {event_type!r}")
+    canonical_type(event_type)
+
+
+def _clamped(progress: Any) -> float:
+    value = _number("progress", "progress", progress)
+    return min(value, 1.0) if value > 0.0 else 0.0
+
+
 def _number(event: str, field: str, value: Any) -> float:
     try:
         return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise InvalidEvent(f"{event} event: {field} has to be a number, not {value!r}") from None
 
@@ -118,6 +161,7 @@ def _number(event: str, field: str, value: Any) -> float:
 def _names(field: str, value: Iterable[str] | None) -> list[str] | None:
     if value is None:
         return None
-    if isinstance(value, str):
-        raise InvalidEvent(f"step event: {field} has to be a list of names, not the string {value!r}")
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        kind = "string" if isinstance(value, str) else type(value).__name__
+        raise InvalidEvent(f"step event: {field} has to be a list of names, not the {kind} {value!r}")
     return [str(name) for name in value]

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from . import build
 from .backends.base import StreamingBackend
@@ -19,12 +19,12 @@ from .events import (
     AnyEvent,
     CancelledEvent,
     CompleteEvent,
+    CustomEvent,
     EncodedEvent,
     ErrorEvent,
     Event,
     HeartbeatEvent,
     StartedEvent,
-    TokenEvent,
 )
 from .filter import EventsFilter
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-HEAVY: Final = 4096
-"""Bytes of JSON from which on an event counts for several in the queue."""
 
 _NOT_SENT = MANDATORY | {HeartbeatEvent.type}
 
@@ -85,8 +82,8 @@ class StreamContext:
         "_backend",
         "_cancelled",
         "_encoder",
-        "_ended",
         "_events_filter",
+        "_halted",
         "_heartbeat",
         "_managed",
         "_queue",
@@ -94,6 +91,7 @@ class StreamContext:
         "_run_id",
         "_sequence",
         "_streamed",
+        "_token",
         "_tokens",
         "_warned",
     )
@@ -118,7 +116,8 @@ class StreamContext:
         self._encoder: EventEncoder | None = None
         self._heartbeat: Callable[[], None] | None = None
         self._cancelled = False
-        self._ended = False
+        self._halted = False
+        self._token: Callable[[str, str | None], AnyEvent] = build.token_event
         self._managed = False
         self._streamed = False
         self._sequence = 0
@@ -168,7 +167,7 @@ class StreamContext:
 
     def cancel(self) -> None:
         """Tell the code of this execution to stop; for whoever runs it. Its next emit raises."""
-        self._cancelled = True
+        self._cancelled = self._halted = True
         self._queue.close()
 
     def drain_queued_events(self) -> list[Event]:
@@ -229,12 +228,19 @@ class StreamContext:
 
     async def emit_heartbeat(self) -> None:
         """Send a sign of life to whoever is connected, now; not numbered."""
-        self.sync_emit_heartbeat()
+        if self._halted:
+            self._too_late(sync=False)
+        if self._heartbeat is not None:
+            self._heartbeat()
 
     async def send(self, event: Event) -> None:
-        """Emit an event object. Mandatory events and heartbeats are not the agent's to send: ignored."""
+        """Emit a copy of an event object.
+
+        Mandatory events and heartbeats are not the agent's to send: ignored. Raises `InvalidEvent`
+        for a field or a name that an emit call would have refused.
+        """
         if self._may_send(event):
-            await self._send(event)
+            await self._send(build.sent_event(event))
 
     # -- synchronous twins ---------------------------------------------------------------------
 
@@ -245,7 +251,7 @@ class StreamContext:
             if self._queue.crowded:
                 self._wait_for_room()
         elif self._cancelled:
-            self._check(sync=True)
+            self._too_late(sync=True)
 
     def sync_emit_step(
         self,
@@ -276,16 +282,17 @@ class StreamContext:
 
     def sync_emit_heartbeat(self) -> None:
         """Send a sign of life to whoever is connected, now; not numbered."""
-        self._check(sync=True)
+        if self._halted:
+            self._too_late(sync=True)
         if self._heartbeat is not None:
             self._heartbeat()
 
     def sync_send(self, event: Event) -> None:
         """Emit an event object; see `send`."""
         if self._may_send(event):
-            self._sync_send(event)
+            self._sync_send(build.sent_event(event))
         elif self._cancelled:
-            self._check(sync=True)
+            self._too_late(sync=True)
 
     # -- life cycle, outside executions --------------------------------------------------------
 
@@ -341,19 +348,9 @@ class StreamContext:
 
     # -- the way out ---------------------------------------------------------------------------
 
-    def _token(self, content: str, finish_reason: str | None) -> AnyEvent:
-        if type(content) is not str:
-            content = str(content)
-        encoder = self._encoder
-        if encoder is None:
-            return TokenEvent(content, finish_reason)
-        if len(content) > HEAVY:
-            self._queue.weigh(len(content))
-        return encoder.encode_token(content, finish_reason)
-
     def _deliver(self, item: AnyEvent, sync: bool) -> None:
-        if self._ended or self._cancelled:
-            self._check(sync)
+        if self._halted:
+            self._too_late(sync)
             return
         route = self._route
         if route is None or not route(item):
@@ -364,15 +361,12 @@ class StreamContext:
         if encoder is None:
             self._deliver(event, sync)
             return
-        item = encoder.encode(event)
-        if len(item.json) > HEAVY:
-            self._queue.weigh(len(item.json))
-        self._deliver(item, sync)
+        self._deliver(encoder.encode(event), sync)
 
     async def _send(self, event: Event) -> None:
         self._put(event, False)
         if not self._managed and event.type in TERMINAL:
-            self._ended = True
+            self._halted = True
         if self._queue.crowded:
             await self._room()
 
@@ -384,14 +378,14 @@ class StreamContext:
     async def _room(self) -> None:
         await self._queue.room()
         if self._cancelled:
-            self._check(sync=False)
+            self._too_late(sync=False)
 
     def _wait_for_room(self) -> None:
         self._queue.wait_for_room()
         if self._cancelled:
-            self._check(sync=True)
+            self._too_late(sync=True)
 
-    def _check(self, sync: bool) -> None:
+    def _too_late(self, sync: bool) -> None:
         """Raise what a call must raise that comes too late."""
         if self._cancelled:
             if sync:
@@ -399,17 +393,19 @@ class StreamContext:
             from asyncio import CancelledError  # loaded already: this is a coroutine
 
             raise CancelledError(f"execution {self._run_id} was cancelled")
-        if self._ended and not self._managed:
+        if not self._managed:
             raise StreamClosed(
                 f"the stream of {self._run_id} has ended; nothing can follow its terminal event"
             )
 
     def _may_send(self, event: Event) -> bool:
+        if isinstance(event, CustomEvent):
+            build.check_custom_type(event.type)
         return event.type not in _NOT_SENT and self._events_filter.is_allowed(event.type)
 
     def _wanted(self, event_type: str) -> bool:
         if self._cancelled:
-            self._check(sync=True)
+            self._too_late(sync=True)
         return self._events_filter.is_allowed(event_type)
 
     def _owns_life_cycle(self, call: str) -> bool:

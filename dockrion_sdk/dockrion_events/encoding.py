@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Set
-from datetime import datetime
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from .build import token_event
 from .errors import EventTooLarge, NotSerialisable
-from .events import EncodedEvent, Event, TokenEvent, timestamp_now
+from .events import RESOLUTION, EncodedEvent, Event, TokenEvent, timestamp_now
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 500
@@ -78,19 +79,7 @@ def _described(value: Any) -> dict[str, str]:
 
 _encoder = msgspec.json.Encoder(enc_hook=convert)
 _encode = _encoder.encode
-
-_stamped: datetime | None = None
-_stamped_json = b""
-
-
-def _timestamp_json() -> bytes:
-    """Return `timestamp_now` as JSON; events of one burst share the bytes as they share the object."""
-    global _stamped, _stamped_json
-    now = timestamp_now()
-    if now is not _stamped:
-        _stamped_json = _encode(now)
-        _stamped = now
-    return _stamped_json
+_time = time.time
 
 
 def encode_json(value: Any, *, max_bytes: int = MAX_EVENT_BYTES, max_depth: int = MAX_DEPTH) -> bytes:
@@ -233,15 +222,25 @@ def _text(value: str) -> str:
 class EventEncoder:
     """Encodes events at the emitting call, within limits.
 
-    ``encode(event)`` gives an `EncodedEvent` without its envelope; the exit of the execution
-    completes it. Raises `NotSerialisable` or `EventTooLarge`.
+    Both methods give an `EncodedEvent` without its envelope; the exit of the execution completes it.
+    They raise `NotSerialisable` or `EventTooLarge`. ``on_large`` is told the bytes of each event
+    that is not small.
     """
 
-    __slots__ = ("_max_bytes", "_threshold")
+    __slots__ = ("_max_bytes", "_on_large", "_stamp", "_stamp_from", "_stamp_until", "_threshold")
 
-    def __init__(self, max_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(
+        self, max_bytes: int = MAX_EVENT_BYTES, *, on_large: Callable[[int], None] | None = None
+    ) -> None:
         self._max_bytes = max_bytes
         self._threshold = min(_SMALL, max_bytes)
+        self._on_large = on_large
+        self._stamp = b""
+        self._stamp_from = self._stamp_until = 0.0
+
+    def telling(self, on_large: Callable[[int], None]) -> EventEncoder:
+        """Return an encoder with the same limits that tells ``on_large``."""
+        return EventEncoder(self._max_bytes, on_large=on_large)
 
     def encode(self, event: Event) -> EncodedEvent:
         """Encode any event."""
@@ -250,32 +249,41 @@ class EventEncoder:
         except Exception:  # noqa: BLE001 - encode_json knows every other road
             data = encode_json(event, max_bytes=self._max_bytes, max_depth=MAX_DEPTH + 1)
         if len(data) > self._threshold:
-            _check_limits(data, self._max_bytes, MAX_DEPTH + 1)
+            self._check(data)
         return EncodedEvent(event.type, data[:-1])
 
     def encode_token(self, content: str, finish_reason: str | None = None) -> EncodedEvent:
         """Return what ``encode(TokenEvent(content, finish_reason))`` returns, at half the price.
 
-        Tokens are the one kind of event that comes by the ten thousand.
+        Tokens are the one kind of event that comes by the ten thousand. Content that is no string
+        is shown as ``str`` shows it.
         """
-        if finish_reason is not None:
-            return self.encode(TokenEvent(content, finish_reason))
+        if finish_reason is not None or type(content) is not str:
+            return self.encode(token_event(content, finish_reason))
+        if not self._stamp_from <= _time() < self._stamp_until:
+            self._renew_stamp()
         try:
-            data = b'{"type":"token","content":%b,"timestamp":%b' % (_encode(content), _timestamp_json())
+            data = b'{"type":"token","content":%b%b' % (_encode(content), self._stamp)
         except UnicodeEncodeError:
             return self.encode(TokenEvent(content))
         if len(data) >= self._threshold:
-            _check_limits(data, self._max_bytes - 1, MAX_DEPTH + 1)
+            self._check(data + b"}")
         return EncodedEvent("token", data)
 
     def encode_value(self, value: Any) -> bytes:
         """Return the JSON of any value, within the same limits; see `encode_json`."""
         return encode_json(value, max_bytes=self._max_bytes)
 
+    def _renew_stamp(self) -> None:
+        now = timestamp_now()
+        self._stamp = b',"timestamp":' + _encode(now)
+        self._stamp_from = now.timestamp()
+        self._stamp_until = self._stamp_from + RESOLUTION
 
-def envelope(id_field: str, identifier: str) -> bytes:
-    """Return the bytes that end an event's JSON but for the number and the closing brace."""
-    return b',"%b":%b,"sequence":' % (id_field.encode(), _encode(identifier))
+    def _check(self, data: bytes) -> None:
+        _check_limits(data, self._max_bytes, MAX_DEPTH + 1)
+        if self._on_large is not None:
+            self._on_large(len(data))
 
 
 _prefixes: dict[str, bytes] = {}
@@ -305,23 +313,3 @@ def sse_frame(event: EncodedEvent, *, event_id: int | None = None) -> bytes:
 def sse_comment(text: str = "") -> bytes:
     """Return a Server-Sent Events comment, which clients ignore and proxies see as life."""
     return f": {text}\n\n".encode()
-
-
-def sse_chunks(events: Iterable[EncodedEvent], limit: int) -> Iterable[bytes]:
-    """Join the frames of ``events`` into chunks that are sent at once.
-
-    A chunk ends with the frame that takes it past ``limit`` bytes, so that the join is one copy.
-    """
-    parts: list[bytes] = []
-    size = 0
-    prefixes = _prefixes
-    for event in events:
-        json = event.json
-        parts += (prefixes.get(event.type) or sse_prefix(event.type), json, b"\n\n")
-        size += len(json) + 32
-        if size >= limit:
-            yield b"".join(parts)
-            parts = []
-            size = 0
-    if parts:
-        yield b"".join(parts)

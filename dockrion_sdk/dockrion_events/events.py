@@ -19,7 +19,9 @@ import msgspec
 CUSTOM_PREFIX: Final = "custom:"
 CUSTOM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 
-_RESOLUTION = 0.001
+RESOLUTION: Final = 0.001
+"""Seconds within which events may share a timestamp."""
+
 _last_reading = 0.0
 _last_timestamp = datetime.fromtimestamp(0, UTC)
 
@@ -31,7 +33,7 @@ def timestamp_now() -> datetime:
     """
     global _last_reading, _last_timestamp
     reading = time.time()
-    if not 0.0 <= reading - _last_reading < _RESOLUTION:
+    if not 0.0 <= reading - _last_reading < RESOLUTION:
         _last_timestamp = datetime.fromtimestamp(reading, UTC)
         _last_reading = reading
     return _last_timestamp

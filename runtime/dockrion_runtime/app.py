@@ -18,7 +18,6 @@ from .problems import EXCEPTION_HANDLERS
 from .redaction import redactor
 from .routes import VERSION, informing_routes, invoking_routes
 from .service import Service
-from .stream import adapter_lifetime
 
 
 def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> Litestar:
@@ -41,15 +40,13 @@ def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> L
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         # Synchronous graph nodes run in the loop's own pool, whose usual size is a handful.
-        asyncio.get_running_loop().set_default_executor(service.pool)
+        asyncio.get_running_loop().set_default_executor(service.agent.pool)
         async with AsyncExitStack() as stack:
-            lifetime = adapter_lifetime(adapter)
-            if lifetime is not None:
-                try:
-                    await stack.enter_async_context(lifetime)
-                except Exception as error:
-                    app.state.startup_error = error
-                    raise
+            try:
+                await stack.enter_async_context(service.agent.lifetime())
+            except Exception as error:
+                app.state.startup_error = error
+                raise
             service.ready = True
             try:
                 yield

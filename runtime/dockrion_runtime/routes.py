@@ -19,7 +19,7 @@ from .auth import OPEN
 from .problems import JSON, Problem
 from .service import Service
 from .sse import EventResponse
-from .stream import OutputInvalid, call_agent, failure_event
+from .stream import OutputInvalid, failure_event
 
 VERSION: Final = "0.1.0"
 
@@ -37,7 +37,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
             started = time.monotonic()
             output = await _bounded(service, payload, config, request_id)
             latency = time.monotonic() - started
-        adapter = service.adapter
+        adapter = service.agent.adapter
         metadata = {"agent": adapter.agent_name, "framework": adapter.framework, "latency_seconds": latency}
         body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
         return Response(body, media_type=JSON, headers={"X-Request-ID": request_id})
@@ -72,9 +72,7 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     """Execute the agent within the time limit and return its output as JSON. Raises `Problem`."""
     limit = service.dockfile.streaming.events.max_run_duration
     context = service.context(request_id, watched=False)
-    task = asyncio.ensure_future(
-        outcome_of(call_agent(service.adapter, service.pool, payload, config, context))
-    )
+    task = asyncio.ensure_future(outcome_of(service.agent.call(payload, config, context)))
     try:
         done, _ = await asyncio.wait((task,), timeout=limit)
     finally:
@@ -117,7 +115,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
 
     @get("/info", tags=["agent"], summary="What the agent is and what it streams")
     async def info() -> dict[str, Any]:
-        adapter = service.adapter
+        adapter = service.agent.adapter
         return {
             "name": dockfile.agent.name,
             "description": dockfile.agent.description,

@@ -13,13 +13,14 @@ import msgspec
 from litestar import Request
 
 from dockrion_adapters import Adapter, WorkerPool
-from dockrion_events import EventEncoder, EventsFilter, StreamContext, encode_json
+from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
+from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
 from .auth import owner_of
 from .payload import faults, read_payload, validator
 from .problems import Problem, overloaded
-from .stream import Execution, OutputInvalid, open_stream, shutdown_event
+from .stream import Agent, Execution, OutputInvalid, shutdown_event
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -40,16 +41,15 @@ class Service:
     ) -> None:
         events = dockfile.streaming.events
         self.dockfile = dockfile
-        self.adapter = adapter
         self.redact = redact
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
-        self.pool = WorkerPool(MAX_THREADS)
+        self.agent = Agent(adapter, WorkerPool(MAX_THREADS))
         self.ready = False
         self.draining = False
         self._silent = EventsFilter("minimal")
         self._active = 0
-        self._executions: set[Execution] = set()
+        self._executions: set[Execution[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         schema = dockfile.io_schema
@@ -119,13 +119,16 @@ class Service:
         """How many executions there are."""
         return self._active
 
-    def execute(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Execution:
-        """Return a watched execution; nothing runs before its first batch is asked for."""
-        stream = open_stream(self.adapter, self.pool, payload, config, context)
+    def execute(
+        self, payload: Any, config: dict[str, Any], context: StreamContext, form: Form = as_sse
+    ) -> Execution[Any]:
+        """Return a watched execution; its events leave in this form, and nothing runs before `wait`."""
+        stream = self.agent.stream(payload, config, context)
         if self._output is not None:
             stream.check_output = self.check_output
-        execution = Execution(
+        execution: Execution[Any] = Execution(
             stream,
+            form=form,
             encoder=self.encoder,
             max_seconds=self.dockfile.streaming.events.max_run_duration,
             redact=self.redact,
@@ -133,7 +136,7 @@ class Service:
         self._executions.add(execution)
         return execution
 
-    def forget(self, execution: Execution) -> None:
+    def forget(self, execution: Execution[Any]) -> None:
         """An execution has ended and its reader is gone."""
         self._executions.discard(execution)
         self.leave()

@@ -9,13 +9,18 @@ from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
-from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_chunks, sse_comment, sse_frame
+from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_comment, sse_frame
 
 from .stream import Execution
 
 log = logging.getLogger("dockrion")
 
-CHUNK_BYTES: Final = 64 * 1024
+GATHER_SECONDS: Final = 0.001
+"""Events that follow a chunk within this time gather until it is over, unless they are many."""
+
+FEW: Final = 128
+"""Events from which on a chunk is worth sending at once."""
+
 SEND_DEADLINE: Final = 20.0
 """Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
@@ -32,14 +37,17 @@ _HEADERS = [
 class EventResponse:
     """Sends one execution to one reader, and stops it when the reader goes away.
 
-    Everything that is ready goes out in one chunk. After ``heartbeat`` seconds without a chunk the
-    reader gets a sign of life: a heartbeat event, or a comment where the filter has none. One timer
-    serves both silence and sends that do not end, and is not touched for each event.
+    Everything that is ready goes out in one chunk. An event after a silence leaves at once; events
+    that come faster than a thousand times a second leave together, a chunk a millisecond.
+
+    After ``heartbeat`` seconds without a chunk the reader gets a sign of life: a heartbeat event, or
+    a comment where the filter has none. One timer serves both silence and sends that do not end, and
+    is not touched for each event.
     """
 
     def __init__(
         self,
-        execution: Execution,
+        execution: Execution[bytes],
         *,
         heartbeat: float,
         heartbeat_events: bool,
@@ -81,27 +89,29 @@ class EventResponse:
 
     async def _send_all(self, send: Send) -> None:
         execution = self._execution
+        loop = asyncio.get_running_loop()
         while not self._gone:
-            batch = await execution.next_batch()
+            if execution.waiting:
+                # After a disconnect a server's send may return at once; without this an agent that
+                # never waits would keep the loop to itself.
+                await asyncio.sleep(0)
+            else:
+                await execution.wait()
+            if execution.waiting < FEW and loop.time() - self._last_sent < GATHER_SECONDS:
+                await execution.gather(GATHER_SECONDS)
+            chunks = execution.take()
             if self._gone:
                 return
-            if batch:
-                for chunk in sse_chunks(batch, CHUNK_BYTES):  # type: ignore[arg-type]  # all are encoded
-                    await self._send(send, chunk)
-            elif not execution.ended:
-                await self._send(send, self._sign_of_life())
+            if not chunks and not execution.ended:
+                chunks = [self._sign_of_life()]
+            for chunk in chunks:
+                self._sending_since = loop.time()
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                self._sending_since = 0.0
+            self._last_sent = loop.time()
             if execution.ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-
-    async def _send(self, send: Send, chunk: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        self._sending_since = self._last_sent = loop.time()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self._sending_since = 0.0
-        # After a disconnect a server's send may return at once; without this an agent that never
-        # waits would keep the loop to itself.
-        await asyncio.sleep(0)
 
     def _sign_of_life(self) -> bytes:
         if not self._heartbeat_events:

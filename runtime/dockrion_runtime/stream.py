@@ -7,18 +7,18 @@ cancellation, and failures as events. Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Final, Generic, TypeVar
 
 from dockrion_adapters import (
     Adapter,
     AgentFailed,
     AsyncAdapter,
     EventStream,
+    HasLifetime,
     NoWorkerThreads,
     StreamingAdapter,
     WorkerPool,
@@ -26,7 +26,6 @@ from dockrion_adapters import (
 )
 from dockrion_adapters.threads import run_in_thread
 from dockrion_events import (
-    AnyEvent,
     CancelledEvent,
     ErrorEvent,
     Event,
@@ -36,6 +35,9 @@ from dockrion_events import (
     NotSerialisable,
     StreamContext,
 )
+from dockrion_events.forms import Form
+
+T = TypeVar("T")
 
 log = logging.getLogger("dockrion")
 
@@ -51,46 +53,56 @@ class OutputInvalid(Exception):
     """The agent's output does not fit ``io_schema.output``."""
 
 
-async def call_agent(
-    adapter: Adapter, pool: WorkerPool, payload: Any, config: dict[str, Any], context: StreamContext
-) -> Any:
-    """Execute the agent once and return its output, without watching it."""
-    if isinstance(adapter, AsyncAdapter):
-        return await adapter.ainvoke(payload, config=config, context=context)
-    return await run_in_thread(pool, lambda: adapter.invoke(payload, config=config, context=context))
+class Agent:
+    """The loaded agent as the server uses it; what its adapter can do is looked at once."""
+
+    def __init__(self, adapter: Adapter, pool: WorkerPool) -> None:
+        self.adapter = adapter
+        self.pool = pool
+        self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
+        self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
+
+    async def call(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Any:
+        """Execute once and return the output, without watching."""
+        if self._asynchronous is not None:
+            return await self._asynchronous.ainvoke(payload, config=config, context=context)
+        adapter = self.adapter
+        return await run_in_thread(self.pool, lambda: adapter.invoke(payload, config=config, context=context))
+
+    def stream(self, payload: Any, config: dict[str, Any], context: StreamContext) -> EventStream[Any]:
+        """Return the stream of one execution, whatever the adapter can do."""
+        adapter = self.adapter
+        if self._streaming is not None:
+            stream = self._streaming.invoke_stream(payload, config=config, context=context)
+            return as_stream(stream, context, agent_name=adapter.agent_name, framework=adapter.framework)
+
+        async def run(_: Exit) -> Any:
+            return await self.call(payload, config, context)
+
+        return EventStream(run, context, agent_name=adapter.agent_name, framework=adapter.framework)
+
+    def lifetime(self) -> AbstractAsyncContextManager[Any]:
+        """Return the adapter's lifetime; an empty one where it has none."""
+        return self.adapter if isinstance(self.adapter, HasLifetime) else nullcontext()
 
 
-def open_stream(
-    adapter: Adapter, pool: WorkerPool, payload: Any, config: dict[str, Any], context: StreamContext
-) -> EventStream[Any]:
-    """Return the stream of one execution, whatever the adapter can do."""
-    about: dict[str, Any] = {"agent_name": adapter.agent_name, "framework": adapter.framework}
-    if isinstance(adapter, StreamingAdapter):
-        stream = adapter.invoke_stream(payload, config=config, context=context)
-        return as_stream(stream, context, **about)
-
-    async def run(_: Exit) -> Any:
-        return await call_agent(adapter, pool, payload, config, context)
-
-    return EventStream(run, context, **about)
-
-
-class Execution:
+class Execution(Generic[T]):
     """One execution, from ``started`` to exactly one terminal event, whatever happens.
 
-    `next_batch` never raises what the agent raised: a failure is an ``error`` event, a cancellation
-    a ``cancelled`` event. The first cause of an end wins.
+    What the agent raises is not raised here: a failure is an ``error`` event, a stop the event that
+    `stop` was given. The first cause of an end wins.
     """
 
     def __init__(
         self,
         stream: EventStream[Any],
         *,
+        form: Form,
         encoder: EventEncoder,
         max_seconds: float,
         redact: Callable[[str], str],
     ) -> None:
-        stream.encode_with(encoder)
+        stream.leave_as(form, encoder)
         self._stream = stream
         self._redact = redact
         self._max_seconds = max_seconds
@@ -104,28 +116,38 @@ class Execution:
 
     @property
     def ended(self) -> bool:
-        """Whether the terminal event has been returned."""
+        """Whether the terminal event has been taken."""
         return self._ended
 
-    async def next_batch(self) -> list[AnyEvent]:
-        """Return what is ready, at least one event; nothing after the end, or when `nudge` was called."""
-        if self._ended:
-            return []
+    def wait(self) -> Awaitable[Any]:
+        """Start, the first time, and wait until `take` has something or a `nudge` came."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._max_seconds, self._time_is_up)
+        return self._stream.wait()
+
+    def gather(self, seconds: float) -> Awaitable[None]:
+        """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""
+        return self._stream.gather(seconds)
+
+    @property
+    def waiting(self) -> int:
+        """How many events can be taken."""
+        return self._stream.waiting
+
+    def take(self) -> list[T]:
+        """Return what is ready, in the form that was asked for; the terminal event behind it."""
+        if self._ended:
+            return []
         try:
-            batch = await self._stream.next_batch()
-        except asyncio.CancelledError:
-            self._disarm()
-            raise
+            batch: list[T] = self._stream.take()
         except BaseException as error:  # noqa: BLE001 - an agent may raise anything; SystemExit too
-            return [self._end(self._failure(error))]
+            return self._end(self._failure(error))
         if self._stream.ended:
             self._ended = True
             self._disarm()
         elif self._verdict is not None:
-            batch.append(self._end(self._verdict))
+            batch += self._end(self._verdict)
         return batch
 
     def stop(self, event: Event) -> None:
@@ -135,7 +157,7 @@ class Execution:
             self._stream.nudge()
 
     def nudge(self) -> None:
-        """Make a waiting `next_batch` return, with nothing."""
+        """Make a waiting `wait` return."""
         self._stream.nudge()
 
     async def aclose(self) -> None:
@@ -152,7 +174,7 @@ class Execution:
                 "request %s: the agent was cancelled %.0f s ago and goes on", self.request_id, CLOSE_PATIENCE
             )
 
-    def _end(self, event: Event) -> AnyEvent:
+    def _end(self, event: Event) -> list[T]:
         self._ended = True
         self._disarm()
         self._stream.cancel()
@@ -202,9 +224,3 @@ def failure_event(
 def shutdown_event() -> CancelledEvent:
     """Return the end of a stream that outlived the server's grace period."""
     return CancelledEvent("shutdown")
-
-
-def adapter_lifetime(adapter: Adapter) -> AbstractAsyncContextManager[Any] | None:
-    """Return the adapter's lifetime, where it has one."""
-    has_lifetime = inspect.iscoroutinefunction(getattr(type(adapter), "__aenter__", None))
-    return adapter if has_lifetime else None  # type: ignore[return-value]

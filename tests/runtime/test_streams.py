@@ -339,7 +339,7 @@ def test_a_reader_that_leaves_stops_a_synchronous_agent_at_its_next_emit(serve: 
     assert live.get("/info").json()["abandoned_threads"] == 1
     left.set()
     assert told.wait(DEADLINE)
-    live.until(lambda: live.service.pool.abandoned == 0)
+    live.until(lambda: live.service.agent.pool.abandoned == 0)
 
 
 def test_pouring_agents_leave_the_loop_to_others_when_the_reader_is_gone(serve: Serve) -> None:

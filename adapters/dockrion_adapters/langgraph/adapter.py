@@ -6,24 +6,25 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, cast, overload
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from dockrion_events import (
-    AnyEvent,
     Event,
-    EventError,
     EventsFilter,
     Exit,
     StreamContext,
     context_scope,
+    get_current_context,
 )
 
 from ..entrypoint import load_entrypoint
 from ..errors import LoadError
 from ..stream import EventStream, silent_context, stream_context
-from ..threads import WorkerPool, run_blocking, run_in_thread
-from .backend import LangGraphBackend, describe_refused, stream_modes
+from ..threads import WorkerPool, run_blocking
+from .backend import LangGraphBackend
+from .execution import Execution
+from .savers import Savers, saver_of
 from .source import Graph, GraphSource
 
 _OURS: Final = ("stream_mode", "subgraphs", "version")
@@ -49,7 +50,7 @@ class LangGraphAdapter:
         self.recursion_limit = recursion_limit
         self._source: GraphSource | None = None
         self._pool: WorkerPool | None = None
-        self._sync_only: dict[int, bool] = {}
+        self._savers = Savers()
         if graph is not None:
             self.load(graph)
 
@@ -60,18 +61,18 @@ class LangGraphAdapter:
         shown = repr(target) if isinstance(target, str) else f"{target!r:.80}"
         found = load_entrypoint(target) if isinstance(target, str) else target
         self._source = GraphSource(found, shown)
-        self._sync_only.clear()
         graph = self._source.ready
         name = graph.name if graph is not None else getattr(found, "__name__", "graph")
-        self.agent_name = "graph" if name in ("LangGraph", None) else str(name)
+        self.agent_name = name if name not in ("LangGraph", "<lambda>") else "graph"
 
     def metadata(self) -> dict[str, Any]:
         graph = self._loaded().ready
         if graph is None:
             return {}
+        saver = graph.checkpointer
         return {
             "nodes": [name for name in graph.nodes if not name.startswith("__")],
-            "checkpointer": type(graph.checkpointer).__name__ if graph.checkpointer else None,
+            "checkpointer": type(saver).__name__ if isinstance(saver, BaseCheckpointSaver) else None,
         }
 
     async def __aenter__(self) -> Self:
@@ -98,16 +99,12 @@ class LangGraphAdapter:
         **options: Any,
     ) -> Any:
         """Run ``graph.invoke``; a graph that only an event loop can make runs on one of its own."""
+        options = _for_langgraph(options)
+        context = context or get_current_context() or silent_context()
         graph = self._loaded().ready
         if graph is None:
-
-            async def once() -> Any:
-                async with self:
-                    return await self.ainvoke(payload, config=config, context=context, **options)
-
-            return run_blocking(once)
-        options = _for_langgraph(options)
-        with context_scope(context or silent_context()):
+            return run_blocking(lambda: self._ainvoke(payload, config, context, options, apart=True))
+        with context_scope(context):
             return graph.invoke(payload, self._config(graph, config), **options)
 
     async def ainvoke(
@@ -118,16 +115,14 @@ class LangGraphAdapter:
         context: StreamContext | None = None,
         **options: Any,
     ) -> Any:
-        """Run ``graph.ainvoke``; ``graph.invoke`` in a thread where the checkpointer is synchronous."""
+        """Run ``graph.ainvoke``; the graph in a thread where the checkpointer is synchronous.
+
+        Within a node of another graph, what this one emits is an event of that execution, unless it
+        is given a context of its own.
+        """
         options = _for_langgraph(options)
-        with context_scope(context or silent_context()):
-            async with self._loaded().graph(ensure_config(cast("RunnableConfig | None", config))) as graph:
-                merged = self._config(graph, config)
-                if await self._is_sync_only(graph):
-                    return await run_in_thread(
-                        self._threads(), lambda: graph.invoke(payload, merged, **options)
-                    )
-                return await graph.ainvoke(payload, merged, **options)
+        context = context or get_current_context() or silent_context()
+        return await self._ainvoke(payload, config, context, options)
 
     @overload
     def invoke_stream(
@@ -171,20 +166,36 @@ class LangGraphAdapter:
         context.attach(backend)
 
         async def run(exit_: Exit) -> Any:
-            async with source.graph(ensure_config(cast("RunnableConfig | None", config))) as graph:
+            async with source.graph(_ensured(config)) as graph:
                 merged = self._config(graph, config)
-                execution = _Execution(graph, merged, options, exit_, backend)
-                if await self._is_sync_only(graph):
-                    await run_in_thread(self._threads(), lambda: execution.run_sync(payload))
-                else:
-                    await execution.run(payload)
-            return backend.output()
+                execution = Execution(graph, merged, options, context, backend, exit_)
+                if await self._savers.is_sync_only(saver_of(graph, config)):
+                    return await execution.run_apart(payload, self._threads())
+                return await execution.run(payload)
 
         return EventStream(
             run, context, agent_name=self.agent_name, framework=self.framework, serialize=serialize
         )
 
     # -- inside --------------------------------------------------------------------------------
+
+    async def _ainvoke(
+        self,
+        payload: Any,
+        config: dict[str, Any] | None,
+        context: StreamContext,
+        options: dict[str, Any],
+        *,
+        apart: bool = False,
+    ) -> Any:
+        with context_scope(context):
+            async with self._loaded().graph(_ensured(config), apart=apart) as graph:
+                merged = self._config(graph, config)
+                if not await self._savers.is_sync_only(saver_of(graph, config)):
+                    return await graph.ainvoke(payload, merged, **options)
+                unwatched = LangGraphBackend(EventsFilter("minimal"))
+                execution = Execution(graph, merged, options, context, unwatched)
+                return await execution.run_apart(payload, self._threads())
 
     def _loaded(self) -> GraphSource:
         if self._source is None:
@@ -197,107 +208,22 @@ class LangGraphAdapter:
         return self._pool
 
     def _config(self, graph: Graph, config: dict[str, Any] | None) -> RunnableConfig | None:
-        limit = self.recursion_limit
-        if limit is None or (config and "recursion_limit" in config):
+        given = (config, graph.config, var_child_runnable_config.get())  # the last: a node's around us
+        if any(one and one.get("recursion_limit") is not None for one in given):
             return cast("RunnableConfig | None", config)
-        if graph.config and "recursion_limit" in graph.config:
+        if self.recursion_limit is None:
             return cast("RunnableConfig | None", config)
-        return cast("RunnableConfig", {**(config or {}), "recursion_limit": limit})
-
-    async def _is_sync_only(self, graph: Graph) -> bool:
-        """Ask the checkpointer, once, whether it can be used from an event loop."""
-        saver = graph.checkpointer
-        if not isinstance(saver, BaseCheckpointSaver):
-            return False
-        known = self._sync_only.get(id(saver))
-        if known is None:
-            known = self._sync_only[id(saver)] = await _refuses_async(saver)
-        return known
+        return cast("RunnableConfig", {**(config or {}), "recursion_limit": self.recursion_limit})
 
 
-async def _refuses_async(saver: BaseCheckpointSaver[Any]) -> bool:
-    try:
-        await saver.aget_tuple({"configurable": {"thread_id": "", "checkpoint_ns": ""}})
-    except NotImplementedError:
-        return True
-    except Exception:  # noqa: BLE001 - any other fault is the execution's to report
-        return False
-    return False
-
-
-class _Execution:
-    """Runs a graph once and passes what it streams into the exit."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        config: RunnableConfig | None,
-        options: dict[str, Any],
-        exit_: Exit,
-        backend: LangGraphBackend,
-    ) -> None:
-        self._graph = graph
-        self._config = config
-        self._exit = exit_
-        self._backend = backend
-        self._options: dict[str, Any] = {
-            "output_keys": graph.output_channels,
-            **options,
-            "stream_mode": stream_modes(exit_.context.events_filter),
-            "subgraphs": True,
-        }
-        # Outside any graph the own namespace is known; within one it shows in the first part.
-        around = ensure_config(config).get("configurable", {}).get("checkpoint_ns")
-        self._own: tuple[str, ...] | None = None if around else ()
-
-    async def run(self, payload: Any) -> None:
-        parts = self._graph.astream(payload, self._config, **self._options)
-        self._backend.watch(parts, self._own)  # type: ignore[arg-type]  # declared as an iterator only
-        queue = self._exit.context.queue
-        to_event = self._backend.event
-        push = self._exit.push
-        try:
-            async for part in parts:
-                event = to_event(part)
-                if event is not None:
-                    try:
-                        push(event)
-                    except EventError:
-                        self._push_refused(event)
-                    if queue.crowded:
-                        await queue.room()
-        finally:
-            await parts.aclose()  # type: ignore[attr-defined]
-
-    def run_sync(self, payload: Any) -> None:
-        context = self._exit.context
-        parts = self._graph.stream(payload, self._config, **self._options)
-        self._backend.watch(parts, self._own)  # type: ignore[arg-type]  # declared as an iterator
-        try:
-            for part in parts:
-                if context.cancelled:
-                    return
-                event = self._backend.event(part)
-                if event is not None:
-                    try:
-                        self._exit.push(event)
-                    except EventError:
-                        self._push_refused(event)
-                    if context.queue.crowded:
-                        context.queue.wait_for_room()
-        finally:
-            parts.close()  # type: ignore[attr-defined]
-
-    def _push_refused(self, event: AnyEvent) -> None:
-        if isinstance(event, Event):
-            self._exit.push(describe_refused(event))
+def _ensured(config: dict[str, Any] | None) -> RunnableConfig:
+    return ensure_config(cast("RunnableConfig | None", config))
 
 
 def _for_langgraph(options: dict[str, Any]) -> dict[str, Any]:
     refused = [name for name in _OURS if name in options]
     if refused:
         raise TypeError(f"{', '.join(refused)}: the adapter sets this itself; choose events by events_filter")
-    if "runtime_context" in options:
-        options = {**options, "context": options["runtime_context"]}
-        del options["runtime_context"]
-    return options
+    names = {"runtime_context": "context"}
+    # None is what LangGraph takes for "not given"; left out, it cannot stand in for our own default.
+    return {names.get(name, name): value for name, value in options.items() if value is not None}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Generator, Mapping
+from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, TypeAlias
 
@@ -15,7 +16,16 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables.config import var_child_runnable_config
 from pydantic import BaseModel
 
-from dockrion_events import AnyEvent, CustomEvent, Event, EventsFilter, StepEvent, TokenEvent
+from dockrion_events import (
+    MANDATORY,
+    AnyEvent,
+    CustomEvent,
+    Event,
+    EventsFilter,
+    HeartbeatEvent,
+    StepEvent,
+    TokenEvent,
+)
 
 Part: TypeAlias = "tuple[tuple[str, ...], str, Any]"
 Parts: TypeAlias = "AsyncGenerator[Any, None] | Generator[Any, None, None]"
@@ -23,7 +33,8 @@ Parts: TypeAlias = "AsyncGenerator[Any, None] | Generator[Any, None, None]"
 RUNTIME_KEY: Final = "__pregel_runtime"  # where LangGraph keeps the Runtime in a node's config
 INTERRUPT_KEY: Final = "__interrupt__"
 _USER_EVENTS = ("token", "step", "progress", "checkpoint")
-_ERROR_HANDLER = ("__error_handler__", "__default_error_handler__")
+_NOT_WRITTEN = MANDATORY | {HeartbeatEvent.type}
+_WHOLE = ("__root__", "__end__", "__return__")  # channels of a single value: a state, an output, a task's
 
 
 def stream_modes(events_filter: EventsFilter) -> list[str]:
@@ -41,6 +52,15 @@ def stream_modes(events_filter: EventsFilter) -> list[str]:
     return modes
 
 
+class _Emitted:
+    """An event on its way through the graph's stream; tells it from what user code writes there."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: AnyEvent) -> None:
+        self.event = event
+
+
 class LangGraphBackend:
     """The streaming backend of one execution of a graph.
 
@@ -53,8 +73,9 @@ class LangGraphBackend:
     """
 
     def __init__(self, events_filter: EventsFilter) -> None:
-        self._custom = "custom" in stream_modes(events_filter)
-        self._foreign = events_filter.is_allowed("custom:langgraph")
+        self.modes = stream_modes(events_filter)
+        self._custom = "custom" in self.modes
+        self._filter = events_filter
         self._parts: Parts | None = None
         self._writer: Any = None
         self._own: tuple[str, ...] | None = None
@@ -77,7 +98,10 @@ class LangGraphBackend:
         writer = self._current_writer()
         if writer is None:
             return False
-        writer(event)
+        try:
+            writer(_Emitted(event))
+        except (RuntimeError, KeyError):  # its event loop is closed; a config without a namespace
+            return False
         return True
 
     def _current_writer(self) -> Any:
@@ -92,10 +116,9 @@ class LangGraphBackend:
 
     # -- the graph's parts, outward ------------------------------------------------------------
 
-    def watch(self, parts: Parts, own_namespace: tuple[str, ...] | None) -> None:
-        """Say which stream this execution is, and its own namespace where that is known already."""
+    def watch(self, parts: Parts) -> None:
+        """Say which stream this execution is."""
         self._parts = parts
-        self._own = own_namespace
 
     def event(self, part: Part) -> AnyEvent | None:
         """Return the event that a part means, or None for one that only makes up the output."""
@@ -103,11 +126,9 @@ class LangGraphBackend:
         if mode == "messages":
             return self._token(namespace, data[0], data[1])
         if mode == "custom":
-            if isinstance(data, AnyEvent):
-                return data
-            return CustomEvent("custom:langgraph", data) if self._foreign else None
+            return data.event if type(data) is _Emitted else self._written(data)
         if self._own is None:
-            self._own = namespace  # a graph's own parts precede those of its subgraphs
+            self._own = namespace  # the first is a graph's own; it is not () within another graph's node
         if mode == "tasks":
             return self._task(namespace, data)
         if namespace == self._own:
@@ -126,6 +147,20 @@ class LangGraphBackend:
             self._latest = data
         elif isinstance(data, dict) and data.get(INTERRUPT_KEY) is not None:
             self._interrupts.extend(data[INTERRUPT_KEY])
+
+    def _written(self, data: Any) -> Event | None:
+        """Return the event that data written by LangGraph's own writer means.
+
+        An event, read from another stream say, is one here too; but the life cycle is not the
+        agent's, and the object stays with whoever wrote it.
+        """
+        if not isinstance(data, Event):
+            return (
+                CustomEvent("custom:langgraph", data) if self._filter.is_allowed("custom:langgraph") else None
+            )
+        if data.type in _NOT_WRITTEN or not self._filter.is_allowed(data.type):
+            return None
+        return copy(data)
 
     def _token(
         self, namespace: tuple[str, ...], message: Any, metadata: Mapping[str, Any]
@@ -159,13 +194,15 @@ class LangGraphBackend:
             task["name"],
             None if started is None else round((time.monotonic() - started) * 1000, 3),
             input_keys,
-            _keys(task["result"]),
+            _keys(_unwrapped(task["result"])),
             self._relative(namespace) if namespace else None,
         )
 
     def _relative(self, namespace: tuple[str, ...]) -> list[str] | None:
         own = self._own
-        return list(namespace[len(own) :] if own else namespace) or None
+        if own and namespace[: len(own)] == own:  # a graph with a thread of its own begins at the root
+            namespace = namespace[len(own) :]
+        return list(namespace) or None
 
 
 def _writer_of(parts: Parts | None) -> Any:
@@ -179,6 +216,14 @@ def _writer_of(parts: Parts | None) -> Any:
     return None if frame is None else frame.f_locals.get("stream_writer")
 
 
+def _unwrapped(result: Any) -> Any:
+    """Return what a node gave, without the name of the one channel that LangGraph put it in."""
+    if isinstance(result, Mapping) and len(result) == 1:
+        name, value = next(iter(result.items()))
+        return value if name in _WHOLE else result
+    return result
+
+
 def _keys(state: Any) -> list[str] | None:
     """Return the names of a state's fields; None for what has none."""
     if isinstance(state, Mapping):
@@ -188,14 +233,3 @@ def _keys(state: Any) -> list[str] | None:
     if is_dataclass(state) and not isinstance(state, type):
         return [field.name for field in fields(state)]
     return None
-
-
-def describe_refused(event: Event) -> CustomEvent:
-    """Return a stand-in for an event of the graph's that cannot be encoded.
-
-    The graph wrote it through LangGraph's own writer, where nothing could be raised.
-    """
-    kind = type(getattr(event, "data", event))
-    return CustomEvent(
-        event.type, {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": "<not serialisable>"}
-    )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextvars import copy_context
 from typing import Any, TypeAlias
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
+
+from dockrion_events import set_current_context
 
 from ..errors import LoadError
 
@@ -27,16 +32,20 @@ class GraphSource:
 
     A factory without argument runs once, one that takes the config once for each execution. What
     it returns is awaited, compiled and entered as needed; an async context manager of a factory
-    without argument stays entered until `aclose`.
+    without argument stays entered until `aclose`, or until the event loop it was entered on ends.
+    May be used from several threads and event loops. Whatever keeps a graph from being made is a
+    `LoadError`.
     """
 
     def __init__(self, target: Any, shown: str) -> None:
         self._shown = shown
-        self._factory: Callable[..., Any] | None = None
+        self._factory: Callable[..., Any] = _no_factory
+        self._made_at_first: Any = None
         self._per_execution = False
         self._graph: Graph | None = None
-        self._manager: _Held | None = None
-        self._opening: asyncio.Lock | None = None
+        self._held: _Held | None = None
+        self._lock = threading.Lock()
+        self._opening: Future[None] | None = None
         if isinstance(target, Pregel | StateGraph):
             self._graph = self._compiled(target)
             return
@@ -45,63 +54,101 @@ class GraphSource:
         self._factory = target
         self._per_execution = self._takes_config(target)
         if not (self._per_execution or inspect.iscoroutinefunction(target)):
-            made = self._made()
-            if not _needs_loop(made):
-                self._graph = self._compiled(made)
+            try:
+                made = target()
+            except Exception as error:
+                raise self._failed(error) from error
+            if _needs_loop(made):
+                self._made_at_first = made
             else:
-                self._factory = lambda: made
+                self._graph = self._compiled(made)
 
     @property
     def ready(self) -> Graph | None:
         """The graph, where it is there already and the same for every execution."""
-        return self._graph
+        return self._graph if self._held is None or self._held.alive else None
 
     @asynccontextmanager
-    async def graph(self, config: RunnableConfig) -> AsyncIterator[Graph]:
-        """Give the graph for one execution."""
-        if self._per_execution:
-            made = self._made(config)
-            made = await made if inspect.isawaitable(made) else made
-            if isinstance(made, AbstractAsyncContextManager):
-                async with made as graph:
-                    yield self._compiled(graph)
-            else:
-                yield self._compiled(made)
+    async def graph(self, config: RunnableConfig, *, apart: bool = False) -> AsyncIterator[Graph]:
+        """Give the graph for one execution.
+
+        With ``apart`` an async context manager that nobody has entered is entered for this one
+        execution alone; for callers whose event loop does not last.
+        """
+        made: Any = await self._make(config) if self._per_execution else await self._open(apart)
+        if isinstance(made, Pregel):
+            yield made
             return
-        yield self._graph or await self._open()
+        async with AsyncExitStack() as stack:
+            if isinstance(made, AbstractAsyncContextManager):
+                try:
+                    made = await stack.enter_async_context(made)
+                except Exception as error:
+                    raise self._failed(error) from error
+            yield self._compiled(made)
 
     async def open(self) -> None:
         """Make the graph of a factory without argument now, so that a fault shows at the start."""
-        if not self._per_execution and self._graph is None:
-            await self._open()
+        if not self._per_execution:
+            await self._open(apart=False)
 
     async def aclose(self) -> None:
-        """Leave the async context manager that `open` entered, if there was one."""
-        manager, self._manager = self._manager, None
-        if manager is not None:
+        """Leave the async context manager that is held, if there is one."""
+        held, self._held = self._held, None
+        if held is not None:
             self._graph = None
-            await manager.leave()
+            await held.leave()
 
-    async def _open(self) -> Graph:
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            if self._graph is None:
-                made = self._made()
-                made = await made if inspect.isawaitable(made) else made
+    async def _open(self, apart: bool) -> Graph | AbstractAsyncContextManager[Any]:
+        """Return the graph of all executions, made by the first who comes; others wait for that."""
+        while True:
+            graph = self.ready
+            if graph is not None:
+                return graph
+            with self._lock:
+                opening = self._opening
+                if opening is None:
+                    mine: Future[None] = Future()
+                    self._opening = mine
+                    mine.set_running_or_notify_cancel()
+            if opening is not None:
+                await asyncio.wait((asyncio.wrap_future(opening),))
+                continue
+            try:
+                made = await self._make()
                 if isinstance(made, AbstractAsyncContextManager):
-                    held = _Held(made)
-                    made = await held.enter()
-                    self._manager = held
+                    return made if apart else await self._hold(made)
                 self._graph = self._compiled(made)
-            return self._graph
+                return self._graph
+            finally:
+                self._opening = None
+                mine.set_result(None)
 
-    def _made(self, *arguments: Any) -> Any:
-        assert self._factory is not None
+    async def _hold(self, manager: AbstractAsyncContextManager[Any]) -> Graph:
+        held = _Held(manager)
         try:
-            return self._factory(*arguments)
+            made = await held.enter()
         except Exception as error:
-            raise LoadError(f"{self._shown} failed: {type(error).__name__}: {error}") from error
+            raise self._failed(error) from error
+        try:
+            graph = self._compiled(made)
+        except LoadError:
+            await held.leave()
+            raise
+        self._graph, self._held = graph, held
+        return graph
+
+    async def _make(self, *arguments: Any) -> Any:
+        made, self._made_at_first = self._made_at_first, None
+        try:
+            if made is None:
+                made = self._factory(*arguments)
+            return await made if inspect.isawaitable(made) else made
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> LoadError:
+        return LoadError(f"{self._shown} failed: {type(error).__name__}: {error}")
 
     def _compiled(self, made: Any) -> Graph:
         if isinstance(made, StateGraph):
@@ -133,25 +180,51 @@ class _Held:
     def __init__(self, manager: AbstractAsyncContextManager[Any]) -> None:
         self._manager = manager
         self._leave = asyncio.Event()
-        self._entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._entered: asyncio.Future[Any] = self._loop.create_future()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is still entered; the end of its event loop leaves it too."""
+        return self._task is not None and not self._task.done()
+
     async def enter(self) -> Any:
-        self._task = asyncio.create_task(self._hold(), name="graph context manager")
-        await asyncio.wait((self._entered, self._task), return_when=asyncio.FIRST_COMPLETED)
+        context = copy_context()
+        context.run(set_current_context, None)  # it outlives the execution that happens to need it first
+        self._task = task = self._loop.create_task(
+            self._hold(), name="graph context manager", context=context
+        )
+        try:
+            await asyncio.wait((self._entered, task), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait((task,))
+            raise
         if not self._entered.done():
-            await self._task  # raises what entering raised
+            task.result()  # raises what entering raised
         return self._entered.result()
 
     async def leave(self) -> None:
+        """Return when it has been left, on whatever event loop that is; raise what leaving raised."""
+        task = self._task
+        if task is None or not self._loop.is_running():
+            return
+        if self._loop is not asyncio.get_running_loop():
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.leave(), self._loop))
+            return
         self._leave.set()
-        if self._task is not None:
-            await self._task
+        await asyncio.wait((task,))
+        task.result()
 
     async def _hold(self) -> None:
         async with self._manager as value:
             self._entered.set_result(value)
             await self._leave.wait()
+
+
+def _no_factory() -> None:
+    raise AssertionError("the graph was given as an object")
 
 
 def _needs_loop(made: Any) -> bool:

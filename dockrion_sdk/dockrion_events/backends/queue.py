@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -12,6 +13,8 @@ from typing import Final
 from ..events import AnyEvent
 
 HIGH_WATER: Final = 1024
+PATIENCE: Final = 0.5
+"""Seconds without an answer after which the consumer's loop counts as standing still."""
 EVENT_BYTES: Final = 4096
 """Bytes of JSON that count as one event towards the high water."""
 
@@ -24,10 +27,14 @@ class QueueBackend:
     (fewer where they are large) wait; whoever can wait then asks for room (`wait_for_room`,
     `room`), which look again. The queue itself never refuses an event for want of room.
 
+    A thread does not wait for a loop that stands still, for that may be waiting for the thread.
+
     ``close`` ends it: what waits can still be drained, later events are refused.
     """
 
     __slots__ = (
+        "_arrival",
+        "_asked_at",
         "_attached",
         "_blocked",
         "_closed",
@@ -37,9 +44,12 @@ class QueueBackend:
         "_items",
         "_limit",
         "_lock",
+        "_loop",
         "_nudged",
+        "_patient",
+        "_sleeper",
+        "_stalled",
         "_waiting_tasks",
-        "_wake",
         "crowded",
     )
 
@@ -48,8 +58,13 @@ class QueueBackend:
         self._high_water = high_water
         self._limit: float = math.inf
         self.crowded = False
-        self._wake: Callable[[], None] | None = None
+        self._sleeper: list[Callable[[], None]] = []  # wakes the consumer; whoever takes it out, calls it
+        self._patient: list[Callable[[], None]] = []  # the same, to be woken by a crowd only
+        self._arrival: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._attached = False
+        self._asked_at = 0.0
+        self._stalled = False
         self._nudged = False
         self._closed = False
         self._consumer_thread = 0
@@ -81,12 +96,12 @@ class QueueBackend:
             return False
         items = self._items
         items.append(event)
-        wake = self._wake
-        if wake is not None:
-            self._wake = None
-            wake()
+        if self._sleeper:
+            self._wake_up(self._sleeper)
         elif len(items) >= self._limit:
             self.crowded = True
+            if self._patient:
+                self._wake_up(self._patient)
         return True
 
     def weigh(self, size: int) -> None:
@@ -96,14 +111,17 @@ class QueueBackend:
             self.crowded = True
 
     def _full(self) -> bool:
-        if len(self._items) >= self._limit and not self._closed:
+        if self._items and len(self._items) >= self._limit and not self._closed:
             return True
         self.crowded = False
         return False
 
     def wait_for_room(self) -> None:
-        """Block this thread until the queue has room or is closed; at once on the consumer's thread."""
-        if threading.get_ident() == self._consumer_thread:
+        """Block this thread until the queue has room or is closed.
+
+        Returns at once on the consumer's thread, and while the consumer's loop stands still.
+        """
+        if threading.get_ident() == self._consumer_thread or self._stalled:
             return
         with self._lock:
             self._blocked += 1
@@ -111,9 +129,28 @@ class QueueBackend:
                 self._has_room = threading.Condition(self._lock)
             try:
                 while self._full():
-                    self._has_room.wait()
+                    if not self._has_room.wait(PATIENCE) and self._loop_stands_still():
+                        return
             finally:
                 self._blocked -= 1
+
+    def _loop_stands_still(self) -> bool:
+        """Ask the consumer's loop for an answer; True once one has been due for `PATIENCE` seconds."""
+        if self._asked_at:
+            self._stalled = time.monotonic() - self._asked_at >= PATIENCE
+            return self._stalled
+        if self._loop is None:
+            return False
+        self._asked_at = time.monotonic()
+        try:
+            self._loop.call_soon_threadsafe(self._loop_turns)
+        except RuntimeError:  # the loop is closed
+            self._stalled = True
+        return self._stalled
+
+    def _loop_turns(self) -> None:
+        self._asked_at = 0.0
+        self._stalled = False
 
     async def room(self) -> None:
         """Wait, on any event loop, until the queue has room or is closed."""
@@ -132,38 +169,60 @@ class QueueBackend:
         self._attached = True
         self._limit = self._high_water
         self._consumer_thread = threading.get_ident()
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:  # one that polls
+            self._loop = None
 
     async def wait(self) -> None:
         """Return as soon as something can be drained, the queue is closed, or `nudge` was called."""
-        if self._items or self._closed or self._nudged:
-            self._nudged = False
+        if not (self._items or self._closed or self._nudged):
+            loop = self._loop = asyncio.get_running_loop()
+            self._consumer_thread = threading.get_ident()
+            arrival = self._arrival = loop.create_future()
+            self._sleeper.append(self._arrived)
+            # An event that came before the line above found nobody to wake.
+            try:
+                if not (self._items or self._closed or self._nudged):
+                    await arrival
+            finally:
+                self._sleeper.clear()
+        self._nudged = False
+
+    async def gather(self, seconds: float) -> None:
+        """Let events gather for up to ``seconds``: return then, or once the queue is crowded or closed.
+
+        For a consumer that has just been served: a fast emitter's events then leave many at once.
+        """
+        if self._closed or self._nudged or len(self._items) >= self._limit:
             return
         loop = asyncio.get_running_loop()
-        thread = threading.get_ident()
-        future = loop.create_future()
+        self._arrival = loop.create_future()
+        timer = loop.call_later(seconds, self._set_arrival)
+        self._patient.append(self._arrived)
+        try:
+            if not (self._closed or self.crowded):
+                await self._arrival
+        finally:
+            timer.cancel()
+            self._patient.clear()
 
-        def arrived() -> None:
-            if not future.done():
-                future.set_result(None)
+    def _arrived(self) -> None:
+        """Wake the consumer, from whatever thread this is."""
+        if threading.get_ident() == self._consumer_thread:
+            self._set_arrival()
+            return
+        loop = self._loop
+        try:
+            if loop is not None:
+                loop.call_soon_threadsafe(self._set_arrival)
+        except RuntimeError:  # the loop is closed; nobody is waiting any more
+            pass
 
-        def wake() -> None:
-            if threading.get_ident() == thread:
-                arrived()
-            else:
-                try:
-                    loop.call_soon_threadsafe(arrived)
-                except RuntimeError:  # the loop is closed; nobody is waiting any more
-                    pass
-
-        self._wake = wake
-        # An event that came before the line above found nobody to wake.
-        if not (self._items or self._closed or self._nudged):
-            try:
-                await future
-            finally:
-                self._wake = None
-        self._wake = None
-        self._nudged = False
+    def _set_arrival(self) -> None:
+        arrival = self._arrival
+        if arrival is not None and not arrival.done():
+            arrival.set_result(None)
 
     def drain(self) -> list[AnyEvent]:
         """Take everything that waits, in order, and let emitters go on."""
@@ -179,10 +238,15 @@ class QueueBackend:
     def nudge(self) -> None:
         """Make a waiting consumer return from `wait`, or the next `wait` return at once."""
         self._nudged = True
-        wake = self._wake
-        if wake is not None:
-            self._wake = None
-            wake()
+        self._wake_up(self._sleeper)
+        self._wake_up(self._patient)
+
+    def _wake_up(self, who: list[Callable[[], None]]) -> None:
+        try:
+            wake = who.pop()
+        except IndexError:  # it is awake, or another emitter was faster
+            return
+        wake()
 
     def close(self) -> None:
         """Refuse further events, wake the consumer and release every emitter that waits."""

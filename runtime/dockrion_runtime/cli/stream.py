@@ -14,10 +14,12 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from dockrion_events import AnyEvent, CancelledEvent, EventsFilter, StreamContext
+from dockrion_events import AnyEvent, CancelledEvent, EncodedEvent, EventsFilter, StreamContext, as_encoded
 
+from ..app import create_app
 from ..service import Service
-from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
+from ..stream import Execution
+from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, told
 from .live import LiveView
 from .logs import log_to_stderr
@@ -58,7 +60,7 @@ def stream(
         out = sys.stdout if live else stack.enter_context(own_stdout())
         dockfile = read_dockfile(path, env_file, teller)
         data = checked_payload(payload, dockfile)
-        app = load_agent(dockfile)
+        app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app) as service:
@@ -79,12 +81,14 @@ async def _watch(
     request_id = service.new_request_id()
     context = StreamContext(request_id, events_filter=events_filter or service.events_filter)
     service.enter()
-    execution = service.execute(payload, {"configurable": {"thread_id": request_id}}, context)
+    config = {"configurable": {"thread_id": request_id}}
+    execution: Execution[EncodedEvent] = service.execute(payload, config, context, as_encoded)
     last = "cancelled"
     try:
         with _on_interrupt(lambda: execution.stop(CancelledEvent("interrupted"))) as interrupted:
             while not execution.ended:
-                for item in await execution.next_batch():
+                await execution.wait()
+                for item in execution.take():
                     view.show(item)
                     last = item.type
     finally:

@@ -1,0 +1,109 @@
+"""One execution of a graph, driven from an event loop or, where it has to be, from a thread."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from langchain_core.runnables import RunnableConfig
+
+from dockrion_events import AnyEvent, Event, EventError, Exit, StreamContext, TokenEvent
+
+from ..threads import WorkerPool, run_in_thread
+from .backend import LangGraphBackend
+from .source import Graph
+
+
+class Execution:
+    """Runs a graph once and passes what it streams into the exit; without one, only to its end."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        config: RunnableConfig | None,
+        options: dict[str, Any],
+        context: StreamContext,
+        backend: LangGraphBackend,
+        exit_: Exit | None = None,
+    ) -> None:
+        self._graph = graph
+        self._config = config
+        self._context = context
+        self._backend = backend
+        self._exit = exit_
+        self._stopped = False
+        self._options: dict[str, Any] = {
+            "output_keys": graph.output_channels,
+            **options,
+            "stream_mode": backend.modes,
+            "subgraphs": True,
+        }
+
+    async def run(self, payload: Any) -> Any:
+        """Run the graph on this event loop and return its output."""
+        parts = self._graph.astream(payload, self._config, **self._options)
+        self._backend.watch(parts)  # type: ignore[arg-type]  # declared as an iterator only
+        queue = self._context.queue
+        to_event = self._backend.event
+        try:
+            async for part in parts:
+                event = to_event(part)
+                if event is not None:
+                    self._push(event)
+                    if queue.crowded:
+                        await queue.room()
+        finally:
+            await parts.aclose()  # type: ignore[attr-defined]
+        return self._backend.output()
+
+    async def run_apart(self, payload: Any, pool: WorkerPool) -> Any:
+        """Run the graph in a worker thread and return its output.
+
+        A cancelled caller does not wait: the graph stops behind the node that is running.
+        """
+        try:
+            return await run_in_thread(pool, lambda: self._run_sync(payload))
+        finally:
+            self._stopped = True
+
+    def _run_sync(self, payload: Any) -> Any:
+        context = self._context
+        parts = self._graph.stream(payload, self._config, **self._options)
+        self._backend.watch(parts)  # type: ignore[arg-type]  # declared as an iterator
+        try:
+            for part in parts:
+                if self._stopped or context.cancelled:
+                    break
+                event = self._backend.event(part)
+                if event is not None:
+                    self._push(event)
+                    if context.queue.crowded:
+                        context.queue.wait_for_room()
+        finally:
+            parts.close()  # type: ignore[attr-defined]
+        return self._backend.output()
+
+    def _push(self, event: AnyEvent) -> None:
+        assert self._exit is not None  # without one, the filter lets nothing through
+        try:
+            self._exit.push(event)
+        except EventError:
+            # The graph made it where nobody could be told, so something is sent in its place.
+            if isinstance(event, TokenEvent) and len(event.content) > 1:
+                middle = len(event.content) // 2
+                self._push(msgspec.structs.replace(event, content=event.content[:middle], finish_reason=None))
+                self._push(msgspec.structs.replace(event, content=event.content[middle:]))
+            elif isinstance(event, Event):
+                with suppress(EventError):
+                    self._exit.push(stand_in(event))
+
+
+def stand_in(event: Event) -> Event:
+    """Return an event in place of one that cannot be encoded: what it is, without what it carries."""
+    if hasattr(event, "data"):
+        kind = type(event.data)
+        described = {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": "<not serialisable>"}
+        return msgspec.structs.replace(event, data=described)
+    bulky = {name: None for name in ("input_keys", "output_keys") if hasattr(event, name)}
+    return msgspec.structs.replace(event, **bulky)

@@ -1,0 +1,155 @@
+"""What runs on the server's core: a server, or a worker that runs a framework without a server.
+
+``python -m benchmarks.child raw|handler|graph FD`` serves on the listening socket FD until SIGTERM;
+``python -m benchmarks.child worker`` reads one JSON command a line and answers each with one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from .machine import allow_open_files
+from .sampling import Sampler
+
+AGENTS: Final = Path(__file__).parent / "agents"
+MODES: Final = ["updates", "values", "messages", "tasks", "custom"]
+"""What dockrion asks of LangGraph where every event is allowed."""
+
+
+def main(role: str, *arguments: str) -> None:
+    if role == "worker":
+        work()
+    else:
+        allow_open_files(4096)
+        serve(role, socket.socket(fileno=int(arguments[0])))
+
+
+def profiled(role: str) -> AbstractContextManager[Any]:
+    """Profile the block, where the run asks for it."""
+    return Sampler(role) if os.environ.get("BENCHMARK_PROFILE") else nullcontext()
+
+
+# -- servers ---------------------------------------------------------------------------------------
+
+
+def serve(role: str, sock: socket.socket) -> None:
+    """Serve the raw app, or dockrion's over ``agents/<role>.yaml``, with one and the same uvicorn."""
+    if role == "raw":
+        serve_raw(sock)
+        return
+    from dockrion_runtime import create_app, server
+    from dockrion_sdk import load_dockfile
+
+    app = create_app(load_dockfile(AGENTS / f"{role}.yaml"))
+    with profiled(f"{role} {os.environ['BENCHMARK_AGENT']}"):
+        server.serve(app, sock)
+
+
+def serve_raw(sock: socket.socket) -> None:
+    import uvicorn
+
+    from dockrion_runtime.server import server_config
+
+    from .raw import app
+
+    config = server_config(app)  # type: ignore[arg-type]  # it is an ASGI app, though not Litestar's
+    server = uvicorn.Server(config)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, profiled("raw"):
+        runner.run(server.serve(sockets=[sock]))
+
+
+# -- the worker ------------------------------------------------------------------------------------
+
+
+def work() -> None:
+    """Answer commands until the input ends; a command's answer is the seconds it took."""
+    sys.path.insert(0, str(AGENTS))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, profiled("worker"):
+        for line in sys.stdin:
+            command = json.loads(line)
+            gc.collect()
+            seconds = runner.run(COMMANDS[command.pop("call")](**command))
+            print(json.dumps(seconds), flush=True)
+
+
+async def astream(*, runs: int, streams: int, tokens: int, gives_way: bool) -> float:
+    """Stream the bare graph: ``runs`` times, ``streams`` at once."""
+    import graphs
+    from langchain_core.messages import AIMessageChunk
+
+    payload = graphs.chat_payload(tokens, gives_way=gives_way)
+
+    async def one() -> int:
+        parts = graphs.chat.astream(payload, stream_mode=MODES, subgraphs=True)
+        seen = 0
+        async for _, mode, data in parts:
+            if mode == "messages" and isinstance(data[0], AIMessageChunk) and data[0].content:
+                seen += 1
+        return seen
+
+    return await _timed(one, runs, streams, tokens)
+
+
+async def invoke_stream(*, runs: int, streams: int, tokens: int, gives_way: bool) -> float:
+    """Stream the same graph through dockrion's adapter, as a library."""
+    import graphs
+
+    from dockrion_adapters import get_adapter
+    from dockrion_events import TokenEvent
+
+    adapter: Any = get_adapter("langgraph")
+    adapter.load(graphs.chat)
+    payload = graphs.chat_payload(tokens, gives_way=gives_way)
+
+    async def one() -> int:
+        events: AsyncIterator[Any] = adapter.invoke_stream(payload)
+        seen = 0
+        async for event in events:
+            if isinstance(event, TokenEvent) and event.content:
+                seen += 1
+        return seen
+
+    return await _timed(one, runs, streams, tokens)
+
+
+async def ainvoke(*, runs: int, payload: dict[str, Any]) -> float:
+    """Invoke the bare chain of nodes ``runs`` times, one after the other."""
+    import graphs
+
+    began = time.perf_counter()
+    for _ in range(runs):
+        output = await graphs.chain.ainvoke(payload)
+        if output["count"] != graphs.NODES:
+            raise RuntimeError(f"the chain returned {output}")
+    return time.perf_counter() - began
+
+
+async def _timed(one: Callable[[], Any], runs: int, streams: int, tokens: int) -> float:
+    began = time.perf_counter()
+    for _ in range(runs):
+        seen = await asyncio.gather(*[one() for _ in range(streams)])
+        if seen != [tokens] * streams:
+            raise RuntimeError(f"{tokens} tokens were due in each stream, and {seen} came")
+    return time.perf_counter() - began
+
+
+COMMANDS: Final[dict[str, Callable[..., Any]]] = {
+    "astream": astream,
+    "invoke_stream": invoke_stream,
+    "ainvoke": ainvoke,
+}
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,22 @@
+"""The scenarios, in the order of the table; each is a coroutine that returns its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..report import Row
+from ..rounds import Plan
+from . import burst, crowd, graphs, invoke, live, one_by_one, starting
+
+Scenario = Callable[[Plan], Awaitable[list[Row]]]
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "live": live.measure,
+    "burst": burst.measure,
+    "one_by_one": one_by_one.measure,
+    "crowd": crowd.measure,
+    "graphs": graphs.measure,
+    "invoke": invoke.measure,
+    "starting": starting.measure,
+}

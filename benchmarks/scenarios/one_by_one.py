@@ -1,0 +1,40 @@
+"""One frame an event: the source gives way after each, and raw sends each by itself."""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+from ..report import Goal, Row
+from ..rounds import Plan, Streaming, alternate, comparable, rate_detail, ratio_row
+from ..server import Server
+
+TOKENS = 2000
+LOADS = ((1, 12), (20, 1))  # streams at once, and how often
+
+
+async def measure(plan: Plan) -> list[Row]:
+    rows = []
+    body = json.dumps({"tokens": TOKENS}).encode()
+    with Server("raw") as raw, Server("handler", "one_by_one") as server:
+        for streams, runs in LOADS:
+            ours = Streaming(server, "/invoke/stream", body, tokens=TOKENS, streams=streams, runs=runs)
+            theirs = Streaming(raw, "/one_by_one", body, tokens=TOKENS, streams=streams, runs=runs)
+            pairs = await alternate(ours, theirs, plan.rounds)
+            await ours.close()
+            await theirs.close()
+            comparable(pairs)
+            rates = [(one.per_second, other.per_second) for one, other in pairs]
+            frames = statistics.median(one.frames_a_chunk for one, _ in pairs)
+            cpu = statistics.median(one.cpu_us for one, _ in pairs)
+            raw_cpu = statistics.median(other.cpu_us for _, other in pairs)
+            detail = rate_detail([one for one, _ in rates], [other for _, other in rates])
+            rows.append(
+                ratio_row(
+                    f"one frame an event, {streams} stream{'s' * (streams > 1)}: of raw",
+                    rates,
+                    Goal(at_least=0.95),
+                    f"{detail}; {frames:.2f} frames a chunk; CPU {cpu:.1f} against {raw_cpu:.1f} µs",
+                )
+            )
+    return rows

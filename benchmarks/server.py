@@ -1,0 +1,111 @@
+"""The processes under test, as the one that measures sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from types import TracebackType
+from typing import Any, Final, Self
+
+from .machine import ROOT, SERVER_CORE, cpu_seconds, memory_bytes, pinned
+
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 15.0
+_FOREIGN: Final = ("LANGSMITH_", "LANGCHAIN_", "DOCKRION_")  # settings that would change what is measured
+
+
+class Child:
+    """A process of ours on the server's core; ended when the block ends."""
+
+    def __init__(self, role: str, *arguments: str, agent: str = "", **options: Any) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        environment["BENCHMARK_AGENT"] = agent
+        command = [sys.executable, "-m", "benchmarks.child", role, *arguments]
+        with pinned(SERVER_CORE):  # a child stays where it was started
+            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **options)
+        if os.sched_getaffinity(self.pid) != {SERVER_CORE}:
+            raise RuntimeError("the server is not on its own core")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time it has taken so far."""
+        return cpu_seconds(self.pid)
+
+    def memory_bytes(self) -> int:
+        """Return its resident memory."""
+        return memory_bytes(self.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Server(Child):
+    """A server on a free port of the loopback interface: ``raw``, a ``handler`` or a ``graph``."""
+
+    def __init__(self, role: str, agent: str = "") -> None:
+        self.role = role
+        with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+            self.port: int = listening.getsockname()[1]
+            descriptor = listening.fileno()
+            super().__init__(role, str(descriptor), agent=agent, pass_fds=[descriptor])
+
+    def __enter__(self) -> Self:
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _wait_until_ready(self) -> None:
+        """The socket listens already: the answer to a request comes as soon as there can be one."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=START_SECONDS) as connection:
+            connection.sendall(b"GET /ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+            answer = connection.recv(4096)
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"the {self.role} server is not ready: {answer[:200]!r}")
+
+
+class Worker(Child):
+    """A process that runs the framework without a server."""
+
+    def __init__(self) -> None:
+        super().__init__("worker", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def call(self, name: str, **arguments: Any) -> float:
+        """Let it run a command of ``child.COMMANDS``; return the seconds that took."""
+        pipe_in, pipe_out = self._process.stdin, self._process.stdout
+        assert pipe_in is not None
+        assert pipe_out is not None
+        pipe_in.write(json.dumps({"call": name, **arguments}) + "\n")
+        pipe_in.flush()
+        answer = pipe_out.readline()
+        if not answer:
+            raise RuntimeError(f"the worker ended while it ran {name}")
+        return float(json.loads(answer))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # its loop over the commands ends
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            super().__exit__(kind, error, trace)

@@ -1,0 +1,169 @@
+"""What the adapter relies on and LangGraph does not promise; an upgrade that changes it shows here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_stream_writer
+from langgraph.errors import GraphRecursionError
+from langgraph.graph import START, StateGraph
+from langgraph.types import Interrupt, interrupt
+
+from dockrion_adapters.langgraph.backend import RUNTIME_KEY
+from dockrion_adapters.langgraph.savers import SAVER_KEY
+
+from .graphs import loop
+from .states import Numbers, chain
+from .support import ScriptedAsync, chunks_of
+from .test_tokens import HI, async_node, graph_of
+
+ALL: Any = ["updates", "values", "messages", "tasks", "custom"]
+
+
+def around(node: Any, **options: Any) -> Any:
+    return StateGraph(Numbers).add_node("node", node).add_edge(START, "node").compile(**options)
+
+
+async def parts_of(graph: Any, payload: Any, config: Any = None, modes: Any = ALL) -> list[Any]:
+    return [part async for part in graph.astream(payload, config, stream_mode=modes, subgraphs=True)]
+
+
+class Seen:
+    """What a node finds: the config that LangGraph gave it, and the writer."""
+
+    def __init__(self) -> None:
+        self.configurable: dict[str, Any] = {}
+        self.writers: list[Any] = []
+
+    def node(self, state: Numbers) -> dict[str, Any]:
+        config = var_child_runnable_config.get()
+        assert config is not None
+        self.configurable = config["configurable"]
+        self.writers = [get_stream_writer(), self.configurable[RUNTIME_KEY].stream_writer]
+        return {}
+
+
+async def test_the_writer_is_in_the_runtime_and_a_local_of_the_async_generator() -> None:
+    seen = Seen()
+    parts = around(seen.node).astream({"x": 1}, stream_mode=ALL, subgraphs=True)
+    async for _ in parts:
+        if seen.writers:
+            found = parts.ag_frame.f_locals["stream_writer"]
+            assert seen.writers == [found, found]
+            break
+    assert seen.writers
+    await parts.aclose()
+
+
+def test_the_writer_is_a_local_of_the_generator() -> None:
+    seen = Seen()
+    parts = around(seen.node).stream({"x": 1}, stream_mode=ALL, subgraphs=True)
+    for _ in parts:
+        if seen.writers:
+            found = parts.gi_frame.f_locals["stream_writer"]
+            assert seen.writers == [found, found]
+            break
+    assert seen.writers
+    parts.close()
+
+
+async def test_a_subgraph_has_the_writer_of_the_outermost_stream() -> None:
+    inner, outer = Seen(), Seen()
+    graph = around(around(inner.node))
+    await parts_of(graph, {"x": 1})
+    await parts_of(around(outer.node), {"x": 1})
+    assert inner.writers[0] is inner.writers[1]
+    assert inner.writers[0].__qualname__.endswith("astream.<locals>.stream_writer")
+
+
+async def test_the_saver_is_lent_in_the_config() -> None:
+    seen, saver = Seen(), InMemorySaver()
+    await parts_of(around(seen.node, checkpointer=saver), {"x": 1}, {"configurable": {"thread_id": "t"}})
+    assert seen.configurable[SAVER_KEY] is saver
+
+
+async def test_the_shapes_of_the_parts() -> None:
+    parts = await parts_of(around(chain(Numbers, "a").compile()), {"x": 1})
+    assert all(isinstance(part, tuple) and len(part) == 3 for part in parts)
+    namespaces = {part[0] for part in parts}
+    assert () in namespaces
+    assert all(isinstance(namespace, tuple) for namespace in namespaces)
+    assert {namespace[0].split(":")[0] for namespace in namespaces if namespace} == {"node"}
+    tasks = [data for namespace, mode, data in parts if mode == "tasks" and namespace == ()]
+    assert [set(data) >= keys for data, keys in zip(tasks, _TASK_KEYS, strict=True)] == [True, True]
+    assert tasks[0]["id"] == tasks[1]["id"]
+    assert "result" not in tasks[0]
+
+
+_TASK_KEYS: tuple[set[str], ...] = (
+    {"id", "name", "input", "triggers"},
+    {"id", "name", "error", "result", "interrupts"},
+)
+
+
+async def test_the_first_part_is_the_graphs_own_values() -> None:
+    parts = await parts_of(around(chain(Numbers, "a").compile()), {"x": 1})
+    assert parts[0] == ((), "values", {"x": 1, "trail": []})
+
+
+async def test_within_a_node_the_first_part_has_the_graphs_own_namespace() -> None:
+    inner = around(around(lambda _: {"x": interrupt("?")}))
+    first: list[Any] = []
+
+    async def node(state: Numbers) -> Any:
+        for _ in range(2):
+            parts = inner.astream({"x": 1}, stream_mode=["updates", "values"], subgraphs=True)
+            first.append(await anext(parts))
+            await parts.aclose()
+        return {}
+
+    await around(node).ainvoke({"x": 0})
+    (once, mode, _), (again, _, _) = first
+    assert mode == "values"
+    assert [part.split(":")[0] for part in once] == ["node"]
+    assert again == (*once, "1")
+
+
+async def test_the_shapes_of_messages() -> None:
+    parts = await parts_of(graph_of(talk=async_node(ScriptedAsync(chunks=chunks_of("a b")))), HI)
+    messages = [data for _, mode, data in parts if mode == "messages"]
+    assert [type(message) for message, _ in messages] == [AIMessageChunk] * len(messages)
+    assert [message.content for message, _ in messages] == ["a ", "b", ""]
+    assert {about["langgraph_node"] for _, about in messages} == {"talk"}
+
+
+async def test_the_shape_of_interrupts() -> None:
+    parts = await parts_of(around(around(lambda _: {"x": interrupt("?")})), {"x": 1})
+    (update,) = [data for ns, mode, data in parts if ns == () and mode == "updates"]
+    (found,) = update["__interrupt__"]
+    assert isinstance(found, Interrupt)
+    last = [data for ns, mode, data in parts if ns == () and mode == "values"][-1]
+    assert last["__interrupt__"] == (found,)
+
+
+async def test_messages_without_id_get_one_in_messages_mode() -> None:
+    """So an output's messages may have ids where tokens are streamed, and none bare."""
+
+    class Plain(Numbers, total=False):
+        said: list[Any]
+
+    def say(state: Any) -> Any:
+        return {"said": [AIMessage("hi")]}
+
+    builder: Any = StateGraph(Plain).add_node("say", say).add_edge(START, "say")
+    graph = builder.compile()
+    assert (await graph.ainvoke({"x": 1}))["said"][0].id is None
+    parts = await parts_of(graph, {"x": 1})
+    assert parts[-1][2]["said"][0].id is not None
+
+
+async def test_langgraphs_own_recursion_limit_is_far_off() -> None:
+    builder = chain(Numbers, "a")
+    builder.add_conditional_edges("a", lambda state: "a" if state["x"] < 1500 else "__end__")
+    assert (await builder.compile().ainvoke({"x": 0}))["x"] == 1500
+    with pytest.raises(GraphRecursionError):
+        await loop()[0].ainvoke({"x": 0}, {"recursion_limit": 2})

@@ -1,0 +1,87 @@
+"""The exported names: adding one is a decision, losing one breaks somebody."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import dockrion_adapters
+import dockrion_events
+
+EVENTS = """
+    AnyEvent EVENT_CLASSES CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent CustomEvent DockrionError
+    DockrionWarning EncodedEvent ErrorEvent Event EventEncoder EventError EventTooLarge EventsFilter Exit
+    HeartbeatEvent InvalidEvent InvalidFilter MANDATORY MAX_EVENT_BYTES NotSerialisable PRESETS
+    ProgressEvent QueueBackend RunCancelled StartedEvent StepEvent StreamClosed StreamContext
+    StreamingBackend TERMINAL TokenEvent UnknownEvent as_encoded as_objects as_sse as_text context_scope
+    decode_event encode_json get_current_context set_current_context sse_comment sse_frame
+"""
+
+ADAPTERS = """
+    Adapter AdapterError AgentCancelled AgentFailed AsyncAdapter DescribesItself EventStream HandlerAdapter
+    HasLifetime LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads StreamingAdapter
+    UnknownFramework WorkerPool abandoned_threads as_stream available_frameworks get_adapter
+    load_entrypoint register_adapter
+"""
+
+HEAVY = (
+    "asyncio",
+    "pydantic",
+    "langgraph",
+    "langchain_core",
+    "redis",
+    "litestar",
+    "uvicorn",
+    "httpx",
+    "numpy",
+)
+
+
+def test_dockrion_events_exports_these_names() -> None:
+    assert sorted(dockrion_events.__all__) == sorted(EVENTS.split())
+
+
+def test_dockrion_adapters_exports_these_names() -> None:
+    assert sorted(dockrion_adapters.__all__) == sorted(ADAPTERS.split())
+
+
+@pytest.mark.parametrize(
+    "package", [dockrion_events, dockrion_adapters], ids=lambda package: package.__name__
+)
+def test_every_exported_name_is_there(package: object) -> None:
+    missing = [name for name in package.__all__ if getattr(package, name, None) is None]  # type: ignore[attr-defined]
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "package", [dockrion_events, dockrion_adapters], ids=lambda package: package.__name__
+)
+def test_a_name_that_does_not_exist_is_an_attribute_error(package: object) -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        package.Nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def _loaded_by(statements: str, names: tuple[str, ...]) -> list[str]:
+    program = f"import sys\n{statements}\nprint(*[n for n in {names!r} if n in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return answer.stdout.split()
+
+
+def test_importing_the_events_loads_no_framework_and_no_asyncio() -> None:
+    assert _loaded_by("import dockrion_events", HEAVY) == []
+
+
+def test_asking_for_the_current_context_still_loads_nothing() -> None:
+    agent = "from dockrion_events import get_current_context, StreamContext, EventsFilter"
+    assert _loaded_by(f"{agent}\nassert get_current_context() is None", HEAVY) == []
+
+
+def test_the_adapters_load_no_framework_until_it_is_asked_for() -> None:
+    heavy = tuple(name for name in HEAVY if name != "asyncio")
+    assert _loaded_by("from dockrion_adapters import HandlerAdapter", heavy) == []
+
+
+def test_the_conformance_suite_needs_no_pytest() -> None:
+    assert _loaded_by("import dockrion_events.testing", (*HEAVY, "pytest")) == []
