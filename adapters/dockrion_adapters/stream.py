@@ -229,6 +229,9 @@ class EventStream(Generic[T]):
         self._task = task = self._loop.create_task(_execute(self._run, exit_))
         _running.add(task)
         task.add_done_callback(_running.discard)
+        task.add_done_callback(
+            lambda _: exit_.close()
+        )  # one that is cancelled before its first step ends, too
         return exit_
 
     def _complete(self, output: Any) -> CompleteEvent:

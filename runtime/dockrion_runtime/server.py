@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -50,6 +51,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        # What is loaded by now stays: full collections need not look at it again, and there are
+        # hundreds of thousands of objects in an agent's libraries.
+        gc.collect()
+        gc.freeze()
         if self._on_started is not None:
             self._on_started()
 

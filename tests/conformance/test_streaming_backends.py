@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langgraph.graph import START, StateGraph
 
 from dockrion_adapters import HandlerAdapter
-from dockrion_events import AnyEvent, QueueBackend, StreamContext, StreamingBackend, context_scope
+from dockrion_adapters.langgraph import LangGraphBackend
+from dockrion_events import (
+    AnyEvent,
+    EventsFilter,
+    QueueBackend,
+    StreamContext,
+    StreamingBackend,
+    context_scope,
+)
 from dockrion_events.testing import StreamingBackendSuite
 
 
@@ -32,3 +44,22 @@ class TestHandlerAdapter(StreamingBackendSuite):
         with context_scope(context):
             work()
         return context.queue.drain()
+
+
+class TestLangGraphBackend(StreamingBackendSuite):
+    def make(self) -> LangGraphBackend:
+        return LangGraphBackend(EventsFilter())
+
+    def delivered(self, backend: StreamingBackend, work: Callable[[], None]) -> list[AnyEvent]:
+        assert isinstance(backend, LangGraphBackend)
+        builder: Any = StateGraph(dict).add_node("work", lambda _: work()).add_edge(START, "work")
+        parts = builder.compile().stream({"a": 1}, stream_mode=backend.modes, subgraphs=True)
+        backend.watch(parts)
+        events = [backend.event(part) for part in parts if part[1] == "custom"]
+        return [event for event in events if event is not None]
+
+    @pytest.mark.parametrize("events", ["minimal", ["heartbeat"]], ids=str)
+    def test_it_is_unavailable_where_custom_events_are_not_streamed(self, events: Any) -> None:
+        backend, answers = LangGraphBackend(EventsFilter(events)), list[bool]()
+        self.delivered(backend, lambda: answers.append(backend.is_available()))
+        assert answers == [False]

@@ -175,8 +175,10 @@ async def test_a_nudge_returns_a_wait_or_the_next_one() -> None:
     await asyncio.sleep(0)
     queue.nudge()
     await waiting
+    assert queue.drain() == []  # the consumer has looked; the nudge is spent
     await asyncio.to_thread(queue.nudge)
     await queue.wait()
+    assert queue.drain() == []
     third = asyncio.ensure_future(queue.wait())
     await asyncio.sleep(0)
     assert not third.done()

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable
 from typing import Final
 
 from ..events import AnyEvent
@@ -33,7 +33,6 @@ class QueueBackend:
     """
 
     __slots__ = (
-        "_arrival",
         "_asked_at",
         "_attached",
         "_blocked",
@@ -58,9 +57,10 @@ class QueueBackend:
         self._high_water = high_water
         self._limit: float = math.inf
         self.crowded = False
-        self._sleeper: list[Callable[[], None]] = []  # wakes the consumer; whoever takes it out, calls it
-        self._patient: list[Callable[[], None]] = []  # the same, to be woken by a crowd only
-        self._arrival: asyncio.Future[None] | None = None
+        self._sleeper: list[
+            asyncio.Future[None]
+        ] = []  # what the consumer waits for: whoever takes it, sets it
+        self._patient: list[asyncio.Future[None]] = []  # the same, to be set for a crowd only
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attached = False
         self._asked_at = 0.0
@@ -174,58 +174,43 @@ class QueueBackend:
         except RuntimeError:  # one that polls
             self._loop = None
 
-    async def wait(self) -> None:
-        """Return as soon as something can be drained, the queue is closed, or `nudge` was called."""
-        if not (self._items or self._closed or self._nudged):
-            loop = self._loop = asyncio.get_running_loop()
-            self._consumer_thread = threading.get_ident()
-            arrival = self._arrival = loop.create_future()
-            self._sleeper.append(self._arrived)
-            # An event that came before the line above found nobody to wake.
-            try:
-                if not (self._items or self._closed or self._nudged):
-                    await arrival
-            finally:
-                self._sleeper.clear()
-        self._nudged = False
+    def wait(self) -> Awaitable[None]:
+        """Wait until something can be drained, the queue is closed, or `nudge` was called.
+
+        A plain function that returns a future: resuming a coroutine costs, for each event that comes
+        by itself.
+        """
+        loop = self._loop = asyncio.get_running_loop()
+        self._consumer_thread = threading.get_ident()
+        arrival = loop.create_future()
+        self._sleeper[:] = (arrival,)
+        # An event that came before the line above found nobody to wake.
+        if self._items or self._closed or self._nudged:
+            self._sleeper.clear()
+            arrival.set_result(None)
+        return arrival
 
     async def gather(self, seconds: float) -> None:
         """Let events gather for up to ``seconds``: return then, or once the queue is crowded or closed.
 
         For a consumer that has just been served: a fast emitter's events then leave many at once.
         """
-        if self._closed or self._nudged or len(self._items) >= self._limit:
+        if self._closed or self._nudged or self.crowded:
             return
         loop = asyncio.get_running_loop()
-        self._arrival = loop.create_future()
-        timer = loop.call_later(seconds, self._set_arrival)
-        self._patient.append(self._arrived)
+        arrival = loop.create_future()
+        timer = loop.call_later(seconds, _set, arrival)
+        self._patient.append(arrival)
         try:
-            if not (self._closed or self.crowded):
-                await self._arrival
+            if not (self._closed or self._nudged or self.crowded):
+                await arrival
         finally:
             timer.cancel()
             self._patient.clear()
 
-    def _arrived(self) -> None:
-        """Wake the consumer, from whatever thread this is."""
-        if threading.get_ident() == self._consumer_thread:
-            self._set_arrival()
-            return
-        loop = self._loop
-        try:
-            if loop is not None:
-                loop.call_soon_threadsafe(self._set_arrival)
-        except RuntimeError:  # the loop is closed; nobody is waiting any more
-            pass
-
-    def _set_arrival(self) -> None:
-        arrival = self._arrival
-        if arrival is not None and not arrival.done():
-            arrival.set_result(None)
-
     def drain(self) -> list[AnyEvent]:
         """Take everything that waits, in order, and let emitters go on."""
+        self._nudged = False
         pop = self._items.popleft
         drained = [pop() for _ in range(len(self._items))]
         if self._attached:
@@ -236,17 +221,24 @@ class QueueBackend:
         return drained
 
     def nudge(self) -> None:
-        """Make a waiting consumer return from `wait`, or the next `wait` return at once."""
+        """Make a waiting consumer return from `wait`, or the next `wait` return at once, until a `drain`."""
         self._nudged = True
         self._wake_up(self._sleeper)
         self._wake_up(self._patient)
 
-    def _wake_up(self, who: list[Callable[[], None]]) -> None:
+    def _wake_up(self, waiting: list[asyncio.Future[None]]) -> None:
+        """Wake the consumer, from whatever thread this is, if it is still waiting."""
         try:
-            wake = who.pop()
+            arrival = waiting.pop()
         except IndexError:  # it is awake, or another emitter was faster
             return
-        wake()
+        if threading.get_ident() == self._consumer_thread:
+            _set(arrival)
+            return
+        try:
+            arrival.get_loop().call_soon_threadsafe(_set, arrival)
+        except RuntimeError:  # the loop is closed; nobody is waiting any more
+            pass
 
     def close(self) -> None:
         """Refuse further events, wake the consumer and release every emitter that waits."""
