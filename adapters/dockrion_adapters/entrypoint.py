@@ -56,7 +56,7 @@ def _import(entrypoint: str, name: str) -> ModuleType:
         ) from None
     except SystemExit as error:
         raise LoadError(
-            f"{entrypoint!r}: the agent's module ends the process when it is imported (sys.exit); "
+            f"{entrypoint!r}: the agent's module ends the process when it is imported (SystemExit: {error}); "
             'put what is for the command line under if __name__ == "__main__":'
         ) from error
     except Exception as error:

@@ -63,6 +63,20 @@ async def outcome_of(execute: Callable[[], Awaitable[Any]]) -> Outcome:
         return Outcome(error=error)
 
 
+class _Beat:
+    """Whether a sign of life is due. Apart from the stream, which nothing that runs may keep alive."""
+
+    __slots__ = ("_context", "asked")
+
+    def __init__(self, context: StreamContext) -> None:
+        self._context = context
+        self.asked = False
+
+    def ask(self) -> None:
+        self.asked = True
+        self._context.queue.nudge()
+
+
 class EventStream(Generic[T]):
     """The whole life of one execution: ``started``, every allowed event, ``complete``.
 
@@ -103,6 +117,7 @@ class EventStream(Generic[T]):
         self._next = 0
         self._ended = False
         self._taking = False
+        self._beat = _Beat(context)
         self._output_refused = False
         self.check_output: Callable[[Any], None] | None = None
 
@@ -216,9 +231,7 @@ class EventStream(Generic[T]):
         return batch
 
     def _start(self) -> Exit:
-        exit_ = Exit(
-            self._context, form=self._form, encoder=self._encoder, heartbeat=self._context.queue.nudge
-        )
+        exit_ = Exit(self._context, form=self._form, encoder=self._encoder, heartbeat=self._beat.ask)
         early = self._context.queue.drain()  # what the owner of the context emitted before
         exit_.push(StartedEvent(self._agent_name, self._framework))
         for event in early:
@@ -247,6 +260,15 @@ class EventStream(Generic[T]):
         if self._exit is None:
             self._exit = Exit(self._context, form=self._form, encoder=self._encoder)
         return self._exit.take(self._exit.encoded(event))
+
+    def ask_heartbeat(self) -> None:
+        """Ask whoever takes the events for a sign of life, now."""
+        self._beat.ask()
+
+    def take_heartbeat(self) -> bool:
+        """Say whether a sign of life was asked for since the last call, by `ask_heartbeat` or the agent."""
+        asked, self._beat.asked = self._beat.asked, False
+        return asked
 
     def nudge(self) -> None:
         """Make a waiting `next_batch` return, with nothing."""

@@ -59,6 +59,7 @@ class EventResponse:
         self._on_close = on_close
         self._send_deadline = SEND_DEADLINE
         self._gone = False
+        self._released = False
         self._last_sent = 0.0
         self._sending_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -88,10 +89,13 @@ class EventResponse:
             self._execution.nudge()
             await self._sender
         finally:
+            self._gone = True
             self._timer.cancel()
-            # Closing is a task of its own: however this one is cancelled, the agent is stopped.
-            closing = loop.create_task(self._close())
-            await asyncio.shield(closing)
+            self._sender.cancel()
+            if not self._released:
+                # Closing is a task of its own: however this one is cancelled, the agent is stopped.
+                closing = loop.create_task(self._close())
+                await asyncio.shield(closing)
 
     async def _send_all(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         execution = self._execution
@@ -109,13 +113,16 @@ class EventResponse:
             chunks = execution.take()
             if self._gone:
                 return
-            if not chunks and not execution.ended:
-                chunks = [self._sign_of_life()]
+            if execution.take_heartbeat() and not execution.ended:
+                chunks.append(self._sign_of_life())
+            if execution.ended:
+                self._release()  # its place is free, whatever the reader makes of the end
             for chunk in chunks:
                 self._sending_since = loop.time()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 self._sending_since = 0.0
-            self._last_sent = loop.time()
+            if chunks:
+                self._last_sent = loop.time()
             if execution.ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -137,33 +144,36 @@ class EventResponse:
         else:
             due = self._last_sent + self._heartbeat
             if now >= due:
-                self._execution.nudge()
+                self._execution.ask_heartbeat()
                 due = now + self._heartbeat
         due = min(due, now + self._send_deadline)
         self._timer = loop.call_at(due, self._tick)
 
     def _sender_ended(self, sender: asyncio.Task[None]) -> None:
         """See to it that a sender that failed does not leave the response waiting for its reader."""
-        if sender.cancelled() or sender.exception() is None:
-            return
-        if self._abort is not None:
-            self._abort()
-        elif self._task is not None:
-            self._task.cancel()
+        failed = not sender.cancelled() and sender.exception() is not None
+        if failed and not self._gone:
+            self._give_up()
 
     def _drop(self) -> None:
         """Give up a reader that does not read."""
         log.warning("request %s: the reader has stopped reading; closing", self._execution.request_id)
         self._gone = True
+        self._give_up()
+
+    def _give_up(self) -> None:
         if self._abort is not None:
-            self._abort()  # the server's send returns then
-        elif self._sender is not None:
-            self._sender.cancel()
+            self._abort()  # send and receive return then
+        elif self._task is not None:
+            self._task.cancel()
 
     async def _close(self) -> None:
         try:
-            if self._sender is not None:
-                self._sender.cancel()
             await self._execution.aclose()
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        if not self._released:
+            self._released = True
             self._on_close()
