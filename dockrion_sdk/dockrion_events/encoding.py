@@ -46,6 +46,8 @@ def convert(value: Any) -> Any:
 
 def _converted(value: Any) -> Any:
     kind = type(value)
+    if value is None or kind is bool:  # only as a key: everywhere else msgspec knows them
+        return "null" if value is None else str(value).lower()
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -231,9 +233,9 @@ def _key(key: Any) -> str:
     if isinstance(key, str):
         return _text(key)
     try:
-        return _text(str(msgspec.to_builtins(key)))
+        return next(iter(msgspec.json.decode(_encode({key: None}), type=dict[str, None])))
     except Exception:  # noqa: BLE001 - a key of any type at all
-        return _text(str(_described(key)["repr"]))
+        return _text(_described(key)["repr"])
 
 
 def _text(value: str) -> str:
@@ -333,4 +335,5 @@ def sse_frame(event: EncodedEvent, *, event_id: int | None = None) -> bytes:
 
 def sse_comment(text: str = "") -> bytes:
     """Return a Server-Sent Events comment, which clients ignore and proxies see as life."""
-    return f": {text}\n\n".encode()
+    lines = text.splitlines() or [""]
+    return "".join([*(f": {line}\n" for line in lines), "\n"]).encode()
