@@ -15,8 +15,8 @@ EVENTS = """
     DockrionWarning EncodedEvent ErrorEvent Event EventEncoder EventError EventTooLarge EventsFilter Exit
     HeartbeatEvent InvalidEvent InvalidFilter MANDATORY MAX_EVENT_BYTES NotSerialisable PRESETS
     ProgressEvent QueueBackend RunCancelled StartedEvent StepEvent StreamClosed StreamContext
-    StreamingBackend TERMINAL TokenEvent UnknownEvent context_scope decode_event encode_json
-    get_current_context set_current_context sse_chunks sse_comment sse_frame
+    StreamingBackend TERMINAL TokenEvent UnknownEvent as_encoded as_objects as_sse as_text context_scope
+    decode_event encode_json get_current_context set_current_context sse_comment sse_frame
 """
 
 ADAPTERS = """

@@ -16,7 +16,6 @@ from dockrion_events import (
     CustomEvent,
     Event,
     EventsFilter,
-    Exit,
     QueueBackend,
     RunCancelled,
     StreamContext,
@@ -146,11 +145,12 @@ class HandlerAdapter:
         context = stream_context(context, events_filter)
         context.attach(self, own_path=True)
 
-        async def run(_: Exit) -> Any:
-            return await self._execute(payload, context)
-
         return EventStream(
-            run, context, agent_name=self.agent_name, framework=self.framework, serialize=serialize
+            lambda _: self._execute(payload, context),
+            context,
+            agent_name=self.agent_name,
+            framework=self.framework,
+            serialize=serialize,
         )
 
     # -- the streaming backend of its own handlers ---------------------------------------------
@@ -195,7 +195,10 @@ class HandlerAdapter:
 
     async def _execute(self, payload: Any, context: StreamContext) -> Any:
         if self._asynchronous:
-            return await self._await(self._call(payload, context), context)
+            result = self._call(payload, context)
+            if inspect.iscoroutine(result):  # the usual case, and one frame less to resume
+                return await result
+            return await self._await(result, context)
 
         def work() -> Any:
             result = self._call(payload, context)

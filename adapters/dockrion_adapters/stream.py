@@ -6,15 +6,15 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from dockrion_events import (
     MANDATORY,
     AnyEvent,
     CancelledEvent,
     CompleteEvent,
-    EncodedEvent,
     ErrorEvent,
     Event,
     EventEncoder,
@@ -22,8 +22,11 @@ from dockrion_events import (
     Exit,
     StartedEvent,
     StreamContext,
+    as_objects,
+    as_text,
     set_current_context,
 )
+from dockrion_events.forms import Form
 
 from .errors import AgentCancelled, AgentFailed
 
@@ -42,15 +45,15 @@ class Outcome(NamedTuple):
     error: BaseException | None = None
 
 
-async def outcome_of(execution: Awaitable[Any]) -> Outcome:
-    """Await an execution and return how it ended, in a task of its own.
+async def outcome_of(execute: Callable[[], Awaitable[Any]]) -> Outcome:
+    """Execute and return how it ended, in a task of its own.
 
     A task that raises ``SystemExit`` or ``KeyboardInterrupt`` takes its event loop along, and an
     agent must not take a server down: whatever it raises is kept here. Only a cancellation of the
     task passes; an agent that raises ``CancelledError`` by itself has failed.
     """
     try:
-        return Outcome(await execution)
+        return Outcome(await execute())
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -90,12 +93,13 @@ class EventStream(Generic[T]):
         self._agent_name = agent_name
         self._framework = framework
         self._metadata = metadata or {}
+        self._form: Form = as_text if serialize else as_objects
         self._encoder = EventEncoder() if serialize else None
         self._exit: Exit | None = None
         self._task: asyncio.Task[Outcome] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started_at = 0.0
-        self._ready: list[AnyEvent] = []
+        self._ready: list[T] = []
         self._next = 0
         self._ended = False
         self._taking = False
@@ -122,10 +126,14 @@ class EventStream(Generic[T]):
         """Seconds since the execution began; 0.0 before."""
         return time.monotonic() - self._started_at if self._started_at else 0.0
 
-    def encode_with(self, encoder: EventEncoder) -> None:
-        """Encode events at the emitting call, with these limits. Only before the first iteration."""
+    def leave_as(self, form: Form, encoder: EventEncoder) -> None:
+        """Let events be encoded at the emitting call, within limits, and leave in another form.
+
+        Only before the first iteration; what is yielded is then what the form makes.
+        """
         if self._exit is not None:
             raise RuntimeError("the stream has begun already")
+        self._form = form
         self._encoder = encoder
 
     # -- one by one ----------------------------------------------------------------------------
@@ -141,40 +149,76 @@ class EventStream(Generic[T]):
             self._next = 0
         item = self._ready[self._next]
         self._next += 1
-        return cast("T", item.json.decode() if type(item) is EncodedEvent else item)
+        return item
 
     # -- all that is ready ---------------------------------------------------------------------
 
-    async def next_batch(self) -> list[AnyEvent]:
-        """Return every event that is ready, at least one; an empty list after the end or a `nudge`.
+    async def next_batch(self) -> list[T]:
+        """Return what is ready, at least one; an empty list after the end or a `nudge`.
 
-        Raises what the agent raised, after everything it emitted has been returned.
+        Raises what the agent raised, after everything it emitted has been returned. Cancelling the
+        caller stops the agent.
         """
         if self._ended:
             return []
         if self._taking:
             raise RuntimeError("another task is iterating this stream")
-        exit_ = self._exit
-        if exit_ is None:
-            exit_ = self._start()
         self._taking = True
         try:
-            batch = await exit_.next_batch()
-            if exit_.drained and self._task is not None and not self._ended:
-                await asyncio.wait((self._task,))
+            await self.wait()
         except asyncio.CancelledError:
             await self.aclose()
             raise
         finally:
             self._taking = False
-        if self._ended:  # closed by another task meanwhile
+        return self.take()
+
+    def wait(self) -> Awaitable[Any]:
+        """Start the agent, the first time, and wait until `take` has something or a `nudge` came."""
+        exit_ = self._exit or self._start()
+        if exit_.closed and self._task is not None and not self._task.done():
+            return asyncio.wait((self._task,))
+        return exit_.wait()
+
+    def gather(self, seconds: float) -> Awaitable[None]:
+        """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""
+        return (self._exit or self._start()).gather(seconds)
+
+    @property
+    def waiting(self) -> int:
+        """How many events can be taken."""
+        return self._exit.waiting if self._exit is not None else 0
+
+    def take(self) -> list[T]:
+        """Return what is ready, without waiting; `complete` behind the last of it.
+
+        Raises what the agent raised, after everything it emitted has been returned.
+        """
+        exit_, task = self._exit, self._task
+        if self._ended or exit_ is None or task is None:
             return []
-        if exit_.drained:
-            return self._finish(exit_, batch)
+        last: AnyEvent | None = None
+        error: BaseException | None = None
+        if task.done():
+            error = _failure(task)
+            if error is None:
+                try:
+                    last = exit_.encoded(self._complete(task.result().output))
+                except Exception as refused:  # noqa: BLE001 - the check is the caller's: anything may come
+                    self._output_refused = True
+                    error = refused
+        batch = exit_.take(last)
+        if last is not None:
+            self._ended = True
+        elif error is not None and not batch:
+            self._ended = True
+            raise error
         return batch
 
     def _start(self) -> Exit:
-        exit_ = Exit(self._context, encoder=self._encoder, heartbeat=self._context.queue.nudge)
+        exit_ = Exit(
+            self._context, form=self._form, encoder=self._encoder, heartbeat=self._context.queue.nudge
+        )
         early = self._context.queue.drain()  # what the owner of the context emitted before
         exit_.push(StartedEvent(self._agent_name, self._framework))
         for event in early:
@@ -183,42 +227,26 @@ class EventStream(Generic[T]):
         self._exit = exit_
         self._started_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._task = task = self._loop.create_task(
-            _execute(self._run, exit_), name=f"agent {self._agent_name}"
-        )
+        run = self._run
+        around = copy_context()
+        around.run(set_current_context, self._context)
+        self._task = task = self._loop.create_task(outcome_of(lambda: run(exit_)), context=around)
         _running.add(task)
         task.add_done_callback(_running.discard)
+        task.add_done_callback(lambda _: exit_.close())  # also one that is cancelled before it began
         return exit_
-
-    def _finish(self, exit_: Exit, batch: list[AnyEvent]) -> list[AnyEvent]:
-        task = self._task
-        assert task is not None
-        error = _failure(task)
-        if error is None:
-            try:
-                batch.append(exit_.last(self._complete(task.result().output)))
-            except Exception as refused:  # noqa: BLE001 - the check is the caller's: anything may come
-                self._output_refused = True
-                error = refused
-            else:
-                self._ended = True
-                return batch
-        if batch:  # what it emitted comes first; the next call raises
-            return batch
-        self._ended = True
-        raise error
 
     def _complete(self, output: Any) -> CompleteEvent:
         if self.check_output is not None:
             self.check_output(output)
         return CompleteEvent(output, self.latency_seconds, self._metadata)
 
-    def end_with(self, event: Event) -> AnyEvent:
-        """End a stream that has failed or was cancelled with this terminal event, numbered."""
+    def end_with(self, event: Event) -> list[T]:
+        """End a stream that has failed or was cancelled with this terminal event."""
         self._ended = True
         if self._exit is None:
-            self._exit = Exit(self._context, encoder=self._encoder)
-        return self._exit.last(event)
+            self._exit = Exit(self._context, form=self._form, encoder=self._encoder)
+        return self._exit.take(self._exit.encoded(event))
 
     def nudge(self) -> None:
         """Make a waiting `next_batch` return, with nothing."""
@@ -326,11 +354,3 @@ def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) 
         return output
 
     return EventStream(run, context, **about)
-
-
-async def _execute(run: Run, exit_: Exit) -> Outcome:
-    set_current_context(exit_.context)  # the task's own copy of the context variables
-    try:
-        return await outcome_of(run(exit_))
-    finally:
-        exit_.close()

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from dockrion_events import StreamContext, get_current_context
 
@@ -71,13 +71,19 @@ async def run_in_thread(pool: WorkerPool, function: Callable[[], T]) -> T:
     A cancelled caller returns at once; the thread goes on until the function returns.
     """
 
-    def call() -> T:
+    def call() -> tuple[Any, BaseException | None]:
         try:
-            return function()
-        except StopIteration as error:  # no future can carry it: whoever awaited it would wait for ever
-            raise RuntimeError("the function raised StopIteration") from error
+            return function(), None
+        except BaseException as error:  # noqa: BLE001 - futures replace some exceptions and cannot carry others
+            return None, error
 
-    return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, call)
+    result, error = await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, call)
+    try:
+        if error is not None:
+            raise error
+        return cast("T", result)
+    finally:
+        del error  # its traceback holds this frame
 
 
 def run_blocking(make: Callable[[], Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .backends import StreamingBackend
 from .context import StreamContext, context_scope, get_current_context, set_current_context
-from .encoding import MAX_EVENT_BYTES, EventEncoder, encode_json, sse_chunks, sse_comment, sse_frame
+from .encoding import MAX_EVENT_BYTES, EventEncoder, encode_json, sse_comment, sse_frame
 from .errors import (
     DockrionError,
     DockrionWarning,
@@ -45,6 +45,7 @@ from .events import (
 )
 from .exit import Exit
 from .filter import PRESETS, EventsFilter
+from .forms import as_encoded, as_objects, as_sse, as_text
 
 if TYPE_CHECKING:
     from .backends.queue import QueueBackend
@@ -85,12 +86,15 @@ __all__ = [
     "StreamingBackend",
     "TokenEvent",
     "UnknownEvent",
+    "as_encoded",
+    "as_objects",
+    "as_sse",
+    "as_text",
     "context_scope",
     "decode_event",
     "encode_json",
     "get_current_context",
     "set_current_context",
-    "sse_chunks",
     "sse_comment",
     "sse_frame",
 ]

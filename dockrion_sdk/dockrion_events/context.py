@@ -86,8 +86,8 @@ class StreamContext:
         "_halted",
         "_heartbeat",
         "_managed",
+        "_out",
         "_queue",
-        "_route",
         "_run_id",
         "_sequence",
         "_streamed",
@@ -111,8 +111,10 @@ class StreamContext:
         self._events_filter = events_filter if events_filter is not None else EventsFilter()
         self._tokens = self._events_filter.is_allowed("token")
         self._backend = streaming_backend
-        self._route = streaming_backend.emit if streaming_backend is not None else None
         self._queue = QueueBackend()
+        self._out: Callable[[AnyEvent], object] = self._queue.emit
+        if streaming_backend is not None:
+            self._out = self._routed
         self._encoder: EventEncoder | None = None
         self._heartbeat: Callable[[], None] | None = None
         self._cancelled = False
@@ -121,7 +123,7 @@ class StreamContext:
         self._managed = False
         self._streamed = False
         self._sequence = 0
-        self._warned: set[str] = set()
+        self._warned: tuple[str, ...] = ()
 
     # -- what it is ----------------------------------------------------------------------------
 
@@ -163,7 +165,8 @@ class StreamContext:
         """
         if self._backend is None:
             self._backend = backend
-            self._route = None if own_path else backend.emit
+            if not own_path:
+                self._out = self._routed
 
     def cancel(self) -> None:
         """Tell the code of this execution to stop; for whoever runs it. Its next emit raises."""
@@ -191,7 +194,10 @@ class StreamContext:
     async def emit_token(self, content: str, finish_reason: str | None = None) -> None:
         """Emit a piece of generated text."""
         if self._tokens:
-            self._deliver(self._token(content, finish_reason), False)
+            if self._halted:
+                self._too_late(sync=False)
+                return
+            self._out(self._token(content, finish_reason))
             if self._queue.crowded:
                 await self._room()
 
@@ -247,7 +253,10 @@ class StreamContext:
     def sync_emit_token(self, content: str, finish_reason: str | None = None) -> None:
         """Emit a piece of generated text."""
         if self._tokens:
-            self._deliver(self._token(content, finish_reason), True)
+            if self._halted:
+                self._too_late(sync=True)
+                return
+            self._out(self._token(content, finish_reason))
             if self._queue.crowded:
                 self._wait_for_room()
         elif self._cancelled:
@@ -348,20 +357,16 @@ class StreamContext:
 
     # -- the way out ---------------------------------------------------------------------------
 
-    def _deliver(self, item: AnyEvent, sync: bool) -> None:
-        if self._halted:
-            self._too_late(sync)
-            return
-        route = self._route
-        if route is None or not route(item):
+    def _routed(self, item: AnyEvent) -> None:
+        """Ask the streaming backend first."""
+        if self._backend is None or not self._backend.emit(item):
             self._queue.emit(item)
 
     def _put(self, event: Event, sync: bool) -> None:
-        encoder = self._encoder
-        if encoder is None:
-            self._deliver(event, sync)
+        if self._halted:
+            self._too_late(sync)
             return
-        self._deliver(encoder.encode(event), sync)
+        self._out(event if self._encoder is None else self._encoder.encode(event))
 
     async def _send(self, event: Event) -> None:
         self._put(event, False)
@@ -412,7 +417,7 @@ class StreamContext:
         if not self._managed:
             return True
         if call not in self._warned:
-            self._warned.add(call)
+            self._warned += (call,)
             warnings.warn(
                 f"{call}() was ignored: within an execution the life cycle belongs to the runtime, which "
                 "emits started and the terminal event itself",

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -286,11 +286,6 @@ class EventEncoder:
             self._on_large(len(data))
 
 
-def envelope(id_field: str, identifier: str) -> bytes:
-    """Return the bytes that end an event's JSON but for the number and the closing brace."""
-    return b',"%b":%b,"sequence":' % (id_field.encode(), _encode(identifier))
-
-
 _prefixes: dict[str, bytes] = {}
 
 
@@ -318,25 +313,3 @@ def sse_frame(event: EncodedEvent, *, event_id: int | None = None) -> bytes:
 def sse_comment(text: str = "") -> bytes:
     """Return a Server-Sent Events comment, which clients ignore and proxies see as life."""
     return f": {text}\n\n".encode()
-
-
-def sse_chunks(events: Iterable[EncodedEvent], limit: int) -> Iterable[bytes]:
-    """Join the frames of ``events`` into chunks that are sent at once.
-
-    A chunk ends with the frame that takes it past ``limit`` bytes, so that the join is one copy.
-    """
-    parts: list[bytes] = []
-    size = 0
-    kind, prefix = "", b""
-    for event in events:
-        if event.type is not kind:  # most events are like the one before
-            kind = event.type
-            prefix = sse_prefix(kind)
-        parts += (prefix, event.json, b"\n\n")
-        size += len(event.json) + 32
-        if size >= limit:
-            yield b"".join(parts)
-            parts = []
-            size = 0
-    if parts:
-        yield b"".join(parts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, cast
 
 from .context import StreamContext
-from .encoding import EventEncoder, envelope
+from .encoding import EventEncoder
 from .errors import StreamClosed
 from .events import AnyEvent, EncodedEvent, Event
+from .forms import Form, as_encoded, as_objects, envelope
 
 
 class Exit:
@@ -18,6 +19,9 @@ class Exit:
     with an ``encoder`` every emit call encodes its event there and then. Events get their number and
     their identifier here and nowhere else, so a hole in the numbers always means a loss.
 
+    ``form`` says how events leave (`dockrion_events.forms`): by default as the objects they are, or as
+    `EncodedEvent` where there is an encoder.
+
     Made on the event loop where one task takes batches; `push`, `cancel` and `close` may be called from
     anywhere on that loop.
     """
@@ -26,6 +30,7 @@ class Exit:
         self,
         context: StreamContext,
         *,
+        form: Form | None = None,
         encoder: EventEncoder | None = None,
         id_field: Literal["request_id", "run_id"] = "request_id",
         heartbeat: Callable[[], None] | None = None,
@@ -41,11 +46,11 @@ class Exit:
             context._token = encoder.encode_token
         context._heartbeat = heartbeat
         self.context = context
+        self._form = form or (as_objects if encoder is None else as_encoded)
         self._encoder = encoder
         self._queue = context.queue
         self._queue.attach()
-        self._id_field = id_field
-        self._tail = envelope(id_field, context.run_id)
+        self._envelope = envelope(id_field, context.run_id)
         self._sequence = 0
 
     @property
@@ -58,48 +63,51 @@ class Exit:
 
         Raises like an emit call where the event cannot be encoded.
         """
+        self._queue.emit(self.encoded(event))
+
+    def encoded(self, event: AnyEvent) -> AnyEvent:
+        """Return the event as this exit's form wants it. Raises where it cannot be encoded."""
         encoder = self._encoder
-        if encoder is not None and type(event) is not EncodedEvent:
-            event = encoder.encode(cast("Event", event))
-        self._queue.emit(event)
+        if encoder is None or type(event) is EncodedEvent:
+            return event
+        return encoder.encode(cast("Event", event))
 
-    def number(self, items: list[AnyEvent]) -> list[AnyEvent]:
-        """Give the events their identifier and the next numbers, in place."""
-        sequence = self._sequence
-        tail = self._tail
-        encoded = self._encoder is not None
-        for item in items:
-            sequence += 1
-            item.sequence = sequence
-            if encoded:
-                item.json = b"%b%b%d}" % (item.json, tail, sequence)  # type: ignore[union-attr]
-            else:
-                setattr(item, self._id_field, self.context.run_id)
-        self._sequence = sequence
-        return items
+    def wait(self) -> Awaitable[None]:
+        """Wait until something can be taken, the execution is over, or `nudge` was called."""
+        return self._queue.wait()
 
-    def last(self, event: Event) -> AnyEvent:
-        """Number an event that leaves behind everything else: the terminal one."""
-        encoder = self._encoder
-        return self.number([event if encoder is None else encoder.encode(event)])[0]
-
-    async def next_batch(self) -> list[AnyEvent]:
-        """Return what waits, numbered; wait where nothing does.
-
-        The list is empty when the queue was closed and is drained, or when `nudge` was called.
-        """
-        queue = self._queue
-        if not len(queue):
-            await queue.wait()
-        return self.number(queue.drain())
+    def gather(self, seconds: float) -> Awaitable[None]:
+        """Wait up to ``seconds`` for more than waits already; see `QueueBackend.gather`."""
+        return self._queue.gather(seconds)
 
     @property
-    def drained(self) -> bool:
-        """Whether the execution is over and everything has left."""
-        return self._queue.closed and not len(self._queue)
+    def waiting(self) -> int:
+        """How many events can be taken."""
+        return len(self._queue)
+
+    def take(self, last: AnyEvent | None = None) -> list[Any]:
+        """Take what waits, numbered and in this exit's form; ``last``, an encoded event, behind it."""
+        items = self._queue.drain()
+        if last is not None:
+            items.append(last)
+        if not items:
+            return []
+        left = self._form(items, self._envelope, self._sequence)
+        self._sequence += len(items)
+        return left
+
+    async def next_batch(self) -> list[Any]:
+        """Wait and take; the list is empty when the execution is over or `nudge` was called."""
+        await self._queue.wait()
+        return self.take()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the execution is over: what can be taken now is all there will be."""
+        return self._queue.closed
 
     def nudge(self) -> None:
-        """Make a waiting `next_batch` return, with nothing."""
+        """Make a waiting `wait` return."""
         self._queue.nudge()
 
     def close(self) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-import os
 import socket
-import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
@@ -15,8 +14,7 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dockrion_adapters import abandoned_threads
-
+from .process import held_by, leave
 from .service import Service
 from .sse import ABORT
 
@@ -53,6 +51,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        # What is loaded by now stays: full collections need not look at it again, and there are
+        # hundreds of thousands of objects in an agent's libraries.
+        gc.collect()
+        gc.freeze()
         if self._on_started is not None:
             self._on_started()
 
@@ -102,6 +104,7 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
         http=Protocol,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,
@@ -113,7 +116,7 @@ def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] 
     """Serve on ``sock`` until a signal comes; return the exit code.
 
     ``on_started`` is called once requests are answered. Raises what kept the app from starting. The
-    process ends even where cancelled synchronous code holds threads that nobody can stop.
+    process ends even where cancelled code holds threads or tasks that nobody can stop.
     """
     server = Server(server_config(app), app.state.service, on_started)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -123,15 +126,8 @@ def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] 
             if app.state.startup_error is not None:
                 raise app.state.startup_error from None
             raise
-        _leave_threads_behind()
+        held = held_by(runner)
+        if held:
+            log.warning("%s; they end with the process", held)
+            leave(0)
     return 0
-
-
-def _leave_threads_behind() -> None:
-    abandoned = abandoned_threads()
-    if not abandoned:
-        return
-    log.warning("%d threads still run cancelled synchronous code; they end with the process", abandoned)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(0)

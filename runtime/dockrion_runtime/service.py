@@ -13,7 +13,8 @@ import msgspec
 from litestar import Request
 
 from dockrion_adapters import Adapter, WorkerPool
-from dockrion_events import EventEncoder, EventsFilter, StreamContext, encode_json
+from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
+from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
 from .auth import owner_of
@@ -48,7 +49,7 @@ class Service:
         self.draining = False
         self._silent = EventsFilter("minimal")
         self._active = 0
-        self._executions: set[Execution] = set()
+        self._executions: set[Execution[Any]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         schema = dockfile.io_schema
@@ -118,13 +119,16 @@ class Service:
         """How many executions there are."""
         return self._active
 
-    def execute(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Execution:
-        """Return a watched execution; nothing runs before its first batch is asked for."""
+    def execute(
+        self, payload: Any, config: dict[str, Any], context: StreamContext, form: Form = as_sse
+    ) -> Execution[Any]:
+        """Return a watched execution; its events leave in this form, and nothing runs before `wait`."""
         stream = self.agent.stream(payload, config, context)
         if self._output is not None:
             stream.check_output = self.check_output
-        execution = Execution(
+        execution: Execution[Any] = Execution(
             stream,
+            form=form,
             encoder=self.encoder,
             max_seconds=self.dockfile.streaming.events.max_run_duration,
             redact=self.redact,
@@ -132,7 +136,7 @@ class Service:
         self._executions.add(execution)
         return execution
 
-    def forget(self, execution: Execution) -> None:
+    def forget(self, execution: Execution[Any]) -> None:
         """An execution has ended and its reader is gone."""
         self._executions.discard(execution)
         self.leave()

@@ -9,13 +9,18 @@ from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
-from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_chunks, sse_comment, sse_frame
+from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_comment, sse_frame
 
 from .stream import Execution
 
 log = logging.getLogger("dockrion")
 
-CHUNK_BYTES: Final = 64 * 1024
+GATHER_SECONDS: Final = 0.001
+"""Events that follow a chunk within this time gather until it is over, unless they are many."""
+
+FEW: Final = 128
+"""Events from which on a chunk is worth sending at once."""
+
 SEND_DEADLINE: Final = 20.0
 """Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
@@ -32,14 +37,17 @@ _HEADERS = [
 class EventResponse:
     """Sends one execution to one reader, and stops it when the reader goes away.
 
-    Everything that is ready goes out in one chunk. After ``heartbeat`` seconds without a chunk the
-    reader gets a sign of life: a heartbeat event, or a comment where the filter has none. One timer
-    serves both silence and sends that do not end, and is not touched for each event.
+    Everything that is ready goes out in one chunk. An event after a silence leaves at once; events
+    that come faster than a thousand times a second leave together, a chunk a millisecond.
+
+    After ``heartbeat`` seconds without a chunk the reader gets a sign of life: a heartbeat event, or
+    a comment where the filter has none. One timer serves both silence and sends that do not end, and
+    is not touched for each event.
     """
 
     def __init__(
         self,
-        execution: Execution,
+        execution: Execution[bytes],
         *,
         heartbeat: float,
         heartbeat_events: bool,
@@ -55,53 +63,62 @@ class EventResponse:
         self._sending_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._abort: Callable[[], None] | None = None
+        self._sender: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
         extension: Any = (scope.get("extensions") or {}).get(ABORT)
         self._abort = extension["abort"] if extension else None
-        watcher = loop.create_task(self._watch(receive))
+        self._task = asyncio.current_task()
         self._last_sent = loop.time()
         self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)
-        headers = list(_HEADERS)
-        headers.append((b"x-request-id", self._execution.request_id.encode()))
+        headers = [*_HEADERS, (b"x-request-id", self._execution.request_id.encode())]
         if scope.get("http_version") == "1.1":
             headers.append((b"connection", b"keep-alive"))
+        # The sender has a task of its own: it is resumed for each event that comes by itself, and
+        # would otherwise be resumed through every layer between the server and this response.
+        self._sender = loop.create_task(self._send_all(send, headers))
+        self._sender.add_done_callback(self._sender_ended)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._send_all(send)
+            # ASGI sends the disconnect when the reader goes away, and when the response is complete.
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self._gone = True
+            self._execution.nudge()
+            await self._sender
         finally:
             self._timer.cancel()
-            watcher.cancel()
             # Closing is a task of its own: however this one is cancelled, the agent is stopped.
             closing = loop.create_task(self._close())
             await asyncio.shield(closing)
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         execution = self._execution
+        loop = asyncio.get_running_loop()
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         while not self._gone:
-            batch = await execution.next_batch()
+            if execution.waiting:
+                # After a disconnect a server's send may return at once; without this an agent that
+                # never waits would keep the loop to itself.
+                await asyncio.sleep(0)
+            else:
+                await execution.wait()
+            if execution.waiting < FEW and loop.time() - self._last_sent < GATHER_SECONDS:
+                await execution.gather(GATHER_SECONDS)
+            chunks = execution.take()
             if self._gone:
                 return
-            if batch:
-                for chunk in sse_chunks(batch, CHUNK_BYTES):  # type: ignore[arg-type]  # all are encoded
-                    await self._send(send, chunk)
-            elif not execution.ended:
-                await self._send(send, self._sign_of_life())
+            if not chunks and not execution.ended:
+                chunks = [self._sign_of_life()]
+            for chunk in chunks:
+                self._sending_since = loop.time()
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                self._sending_since = 0.0
+            self._last_sent = loop.time()
             if execution.ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-
-    async def _send(self, send: Send, chunk: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        self._sending_since = self._last_sent = loop.time()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self._sending_since = 0.0
-        # After a disconnect a server's send may return at once; without this an agent that never
-        # waits would keep the loop to itself.
-        await asyncio.sleep(0)
 
     def _sign_of_life(self) -> bytes:
         if not self._heartbeat_events:
@@ -125,23 +142,28 @@ class EventResponse:
         due = min(due, now + self._send_deadline)
         self._timer = loop.call_at(due, self._tick)
 
+    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
+        """See to it that a sender that failed does not leave the response waiting for its reader."""
+        if sender.cancelled() or sender.exception() is None:
+            return
+        if self._abort is not None:
+            self._abort()
+        elif self._task is not None:
+            self._task.cancel()
+
     def _drop(self) -> None:
         """Give up a reader that does not read."""
         log.warning("request %s: the reader has stopped reading; closing", self._execution.request_id)
         self._gone = True
         if self._abort is not None:
             self._abort()  # the server's send returns then
-        elif self._task is not None:
-            self._task.cancel()
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        self._execution.nudge()
+        elif self._sender is not None:
+            self._sender.cancel()
 
     async def _close(self) -> None:
         try:
+            if self._sender is not None:
+                self._sender.cancel()
             await self._execution.aclose()
         finally:
             self._on_close()

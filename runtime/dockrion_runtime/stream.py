@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from dockrion_adapters import (
     Adapter,
@@ -26,7 +26,6 @@ from dockrion_adapters import (
 )
 from dockrion_adapters.threads import run_in_thread
 from dockrion_events import (
-    AnyEvent,
     CancelledEvent,
     ErrorEvent,
     Event,
@@ -36,6 +35,9 @@ from dockrion_events import (
     NotSerialisable,
     StreamContext,
 )
+from dockrion_events.forms import Form
+
+T = TypeVar("T")
 
 log = logging.getLogger("dockrion")
 
@@ -84,22 +86,23 @@ class Agent:
         return self.adapter if isinstance(self.adapter, HasLifetime) else nullcontext()
 
 
-class Execution:
+class Execution(Generic[T]):
     """One execution, from ``started`` to exactly one terminal event, whatever happens.
 
-    `next_batch` never raises what the agent raised: a failure is an ``error`` event, a cancellation
-    a ``cancelled`` event. The first cause of an end wins.
+    What the agent raises is not raised here: a failure is an ``error`` event, a stop the event that
+    `stop` was given. The first cause of an end wins.
     """
 
     def __init__(
         self,
         stream: EventStream[Any],
         *,
+        form: Form,
         encoder: EventEncoder,
         max_seconds: float,
         redact: Callable[[str], str],
     ) -> None:
-        stream.encode_with(encoder)
+        stream.leave_as(form, encoder)
         self._stream = stream
         self._redact = redact
         self._max_seconds = max_seconds
@@ -113,28 +116,38 @@ class Execution:
 
     @property
     def ended(self) -> bool:
-        """Whether the terminal event has been returned."""
+        """Whether the terminal event has been taken."""
         return self._ended
 
-    async def next_batch(self) -> list[AnyEvent]:
-        """Return what is ready, at least one event; nothing after the end, or when `nudge` was called."""
-        if self._ended:
-            return []
+    def wait(self) -> Awaitable[Any]:
+        """Start, the first time, and wait until `take` has something or a `nudge` came."""
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._max_seconds, self._time_is_up)
+        return self._stream.wait()
+
+    def gather(self, seconds: float) -> Awaitable[None]:
+        """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""
+        return self._stream.gather(seconds)
+
+    @property
+    def waiting(self) -> int:
+        """How many events can be taken."""
+        return self._stream.waiting
+
+    def take(self) -> list[T]:
+        """Return what is ready, in the form that was asked for; the terminal event behind it."""
+        if self._ended:
+            return []
         try:
-            batch = await self._stream.next_batch()
-        except asyncio.CancelledError:
-            self._disarm()
-            raise
+            batch: list[T] = self._stream.take()
         except BaseException as error:  # noqa: BLE001 - an agent may raise anything; SystemExit too
-            return [self._end(self._failure(error))]
+            return self._end(self._failure(error))
         if self._stream.ended:
             self._ended = True
             self._disarm()
         elif self._verdict is not None:
-            batch.append(self._end(self._verdict))
+            batch += self._end(self._verdict)
         return batch
 
     def stop(self, event: Event) -> None:
@@ -144,7 +157,7 @@ class Execution:
             self._stream.nudge()
 
     def nudge(self) -> None:
-        """Make a waiting `next_batch` return, with nothing."""
+        """Make a waiting `wait` return."""
         self._stream.nudge()
 
     async def aclose(self) -> None:
@@ -161,7 +174,7 @@ class Execution:
                 "request %s: the agent was cancelled %.0f s ago and goes on", self.request_id, CLOSE_PATIENCE
             )
 
-    def _end(self, event: Event) -> AnyEvent:
+    def _end(self, event: Event) -> list[T]:
         self._ended = True
         self._disarm()
         self._stream.cancel()

@@ -144,7 +144,7 @@ def test_what_is_sent_can_be_read_again(
     context = StreamContext("run-1")
     out = Exit(context, encoder=EventEncoder())
     getattr(context, sync_twin(name))(*args, **kwargs)
-    [encoded] = out.number(context.queue.drain())
+    [encoded] = out.take()
     event = decode_event(encoded.json)  # type: ignore[union-attr]
     assert (event.type, event.sequence, event.request_id) == (expected["type"], 1, "run-1")
     fields = {k: v for k, v in msgspec.structs.asdict(event).items() if k in expected}
@@ -450,7 +450,7 @@ def test_an_event_of_another_stream_gets_this_ones_envelope(encoder: EventEncode
     out = Exit(context, encoder=encoder)
     foreign = TokenEvent("a", sequence=77, request_id="theirs", run_id="theirs")
     context.sync_send(foreign)
-    [item] = out.number(context.queue.drain())
+    [item] = out.take()
     if encoder is not None:
         assert item.json.count(b'"sequence"') == 1  # type: ignore[union-attr]
         assert b"theirs" not in item.json  # type: ignore[union-attr]

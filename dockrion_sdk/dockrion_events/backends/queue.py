@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable
 from typing import Final
 
 from ..events import AnyEvent
@@ -45,6 +45,7 @@ class QueueBackend:
         "_lock",
         "_loop",
         "_nudged",
+        "_patient",
         "_sleeper",
         "_stalled",
         "_waiting_tasks",
@@ -56,7 +57,10 @@ class QueueBackend:
         self._high_water = high_water
         self._limit: float = math.inf
         self.crowded = False
-        self._sleeper: list[Callable[[], None]] = []  # wakes the consumer; whoever takes it out, calls it
+        self._sleeper: list[
+            asyncio.Future[None]
+        ] = []  # what the consumer waits for: whoever takes it, sets it
+        self._patient: list[asyncio.Future[None]] = []  # the same, to be set for a crowd only
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attached = False
         self._asked_at = 0.0
@@ -93,9 +97,11 @@ class QueueBackend:
         items = self._items
         items.append(event)
         if self._sleeper:
-            self._wake_up()
+            self._wake_up(self._sleeper)
         elif len(items) >= self._limit:
             self.crowded = True
+            if self._patient:
+                self._wake_up(self._patient)
         return True
 
     def weigh(self, size: int) -> None:
@@ -168,39 +174,43 @@ class QueueBackend:
         except RuntimeError:  # one that polls
             self._loop = None
 
-    async def wait(self) -> None:
-        """Return as soon as something can be drained, the queue is closed, or `nudge` was called."""
+    def wait(self) -> Awaitable[None]:
+        """Wait until something can be drained, the queue is closed, or `nudge` was called.
+
+        A plain function that returns a future: resuming a coroutine costs, for each event that comes
+        by itself.
+        """
+        loop = self._loop = asyncio.get_running_loop()
+        self._consumer_thread = threading.get_ident()
+        arrival = loop.create_future()
+        self._sleeper[:] = (arrival,)
+        # An event that came before the line above found nobody to wake.
         if self._items or self._closed or self._nudged:
-            self._nudged = False
+            self._sleeper.clear()
+            arrival.set_result(None)
+        return arrival
+
+    async def gather(self, seconds: float) -> None:
+        """Let events gather for up to ``seconds``: return then, or once the queue is crowded or closed.
+
+        For a consumer that has just been served: a fast emitter's events then leave many at once.
+        """
+        if self._closed or self._nudged or self.crowded:
             return
         loop = asyncio.get_running_loop()
-        thread = threading.get_ident()
-        future = loop.create_future()
-
-        def arrived() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def wake() -> None:
-            if threading.get_ident() == thread:
-                arrived()
-            else:
-                try:
-                    loop.call_soon_threadsafe(arrived)
-                except RuntimeError:  # the loop is closed; nobody is waiting any more
-                    pass
-
-        self._sleeper.append(wake)
-        # An event that came before the line above found nobody to wake.
+        arrival = loop.create_future()
+        timer = loop.call_later(seconds, _set, arrival)
+        self._patient.append(arrival)
         try:
-            if not (self._items or self._closed or self._nudged):
-                await future
+            if not (self._closed or self._nudged or self.crowded):
+                await arrival
         finally:
-            self._sleeper.clear()
-        self._nudged = False
+            timer.cancel()
+            self._patient.clear()
 
     def drain(self) -> list[AnyEvent]:
         """Take everything that waits, in order, and let emitters go on."""
+        self._nudged = False
         pop = self._items.popleft
         drained = [pop() for _ in range(len(self._items))]
         if self._attached:
@@ -211,16 +221,24 @@ class QueueBackend:
         return drained
 
     def nudge(self) -> None:
-        """Make a waiting consumer return from `wait`, or the next `wait` return at once."""
+        """Make a waiting consumer return from `wait`, or the next `wait` return at once, until a `drain`."""
         self._nudged = True
-        self._wake_up()
+        self._wake_up(self._sleeper)
+        self._wake_up(self._patient)
 
-    def _wake_up(self) -> None:
+    def _wake_up(self, waiting: list[asyncio.Future[None]]) -> None:
+        """Wake the consumer, from whatever thread this is, if it is still waiting."""
         try:
-            wake = self._sleeper.pop()
+            arrival = waiting.pop()
         except IndexError:  # it is awake, or another emitter was faster
             return
-        wake()
+        if threading.get_ident() == self._consumer_thread:
+            _set(arrival)
+            return
+        try:
+            arrival.get_loop().call_soon_threadsafe(_set, arrival)
+        except RuntimeError:  # the loop is closed; nobody is waiting any more
+            pass
 
     def close(self) -> None:
         """Refuse further events, wake the consumer and release every emitter that waits."""

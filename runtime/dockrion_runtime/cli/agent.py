@@ -8,17 +8,17 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 from litestar import Litestar
 
-from dockrion_adapters import abandoned_threads
 from dockrion_sdk import Dockfile, load_dockfile
 
 from ..app import create_app
 from ..auth import authenticator
 from ..payload import read_payload, validator
 from ..problems import Problem
+from ..process import held_by, leave
 from ..redaction import redactor
 from ..service import Service
 from .environment import environment_file, unset_variables
@@ -44,13 +44,7 @@ def checked_dockfile(path: Path, env: Mapping[str, str], teller: Teller) -> Dock
 
 def load_agent(dockfile: Dockfile) -> Litestar:
     """Return the app of the Dockfile's agent; its lifespan has not begun."""
-    try:
-        return create_app(dockfile)
-    except SystemExit as error:
-        raise Failure(
-            "the agent's module ends the process when it is imported (sys.exit)",
-            'put what is for the command line under if __name__ == "__main__":',
-        ) from error
+    return create_app(dockfile)
 
 
 @asynccontextmanager
@@ -65,7 +59,7 @@ async def running(app: Litestar) -> AsyncIterator[Service]:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        raise error from None
+        raise error from error.__cause__
 
 
 def not_started(error: BaseException) -> Failure:
@@ -91,25 +85,19 @@ def run_agent(main: Coroutine[Any, Any, int]) -> int:
     The first Ctrl-C cancels it, a second one ends it. Where cancelled code holds threads or tasks that
     nobody can stop, the process ends here and now.
     """
+    interrupted = False
     with asyncio.Runner() as runner:
-        loop = runner.get_loop()
         try:
             code = runner.run(main)
         except KeyboardInterrupt:
-            if abandoned_threads() or asyncio.all_tasks(loop):
+            code, interrupted = INTERRUPTED, True
+        if held_by(runner):
+            if interrupted:
                 print("interrupted", file=sys.stderr)
-                _leave(INTERRUPTED)
-            raise
-        if abandoned_threads():
-            _leave(code)
+            leave(code)
+    if interrupted:
+        raise KeyboardInterrupt
     return code
-
-
-def _leave(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(code)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def announcement(app: Litestar, host: str, port: int) -> str:
     width = max((len(route.path) for route in offered), default=0)
     return "\n".join(
         [
-            f"{dockfile.agent.name} ({service.adapter.framework}) is served at {address}",
+            f"{dockfile.agent.name} ({service.agent.adapter.framework}) is served at {address}",
             *(f"  {route.method:4} {route.path:{width}}  {route.summary}" for route in offered),
             f"  docs {address}/docs",
             f"  auth {auth_line(dockfile)}",

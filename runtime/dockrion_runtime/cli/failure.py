@@ -55,8 +55,9 @@ class Teller:
                 self.say(f"  {TRACEBACK_HINT}")
         else:
             self._two_lines(describe(error), TRACEBACK_HINT)
-        if self.verbose:
-            self.say("".join(traceback.format_exception(error)))
+        told_of = error.__cause__ if isinstance(error, Failure) else error
+        if self.verbose and told_of is not None:
+            self.say("".join(traceback.format_exception(told_of)))
         return code
 
     def _two_lines(self, what: str, mend: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from ..stream import failure_event
 from .failure import Teller
 
 _OURS: Final = ("dockrion", "dockrion_events", "dockrion_adapters", "dockrion_sdk", "uvicorn", "asyncio")
@@ -33,13 +34,13 @@ class _Formatter(logging.Formatter):
 def log_to_stderr(teller: Teller, *, level: int = logging.INFO, failures: bool = True) -> StartupNoise:
     """Send our log, and uvicorn's warnings, to stderr.
 
-    Without ``failures`` a record that carries an exception is left out unless ``--verbose`` is given:
-    for commands that tell of the agent's failure themselves.
+    Without ``failures`` the agent's are left out unless ``--verbose`` is given: for commands that tell of
+    them themselves.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter(teller))
     if not (failures or teller.verbose):
-        handler.addFilter(lambda record: record.exc_info is None)
+        handler.addFilter(lambda record: record.funcName != failure_event.__name__)
     for name in _OURS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]

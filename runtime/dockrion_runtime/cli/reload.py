@@ -22,6 +22,9 @@ RELOAD_GRACE: Final = 1.0
 """Seconds that open streams get before the process that serves them is replaced."""
 
 
+NOT_WATCHED: Final = (".venv", "venv", "node_modules")
+
+
 @dataclass(frozen=True)
 class Worker:
     """What the serving process runs; it is pickled on the way there."""
@@ -30,6 +33,8 @@ class Worker:
 
     def __call__(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. A failure is told, and the watcher waits for the next change."""
+        # Cached bytecode is told from its source by second and size: two quick edits may look alike.
+        sys.dont_write_bytecode = True
         try:
             with told(self.settings.verbose) as teller:
                 listening = sockets[0] if sockets else None
@@ -51,14 +56,14 @@ def supervise(settings: Settings, teller: Teller) -> int:
         expose.host if settings.host is None else settings.host,
         expose.port if settings.port is None else settings.port,
     )
-    watched = ["*.py", *(file.name for file in (dockfile.file, env_file) if file is not None)]
     config = uvicorn.Config(
         "dockrion",  # never imported here: what is served is the worker's
         reload=True,
         reload_dirs=[str(dockfile.directory)],
-        reload_includes=watched,
-        reload_excludes=[str(dockfile.directory / name) for name in (".venv", "venv", "node_modules")],
         log_config=None,
     )
+    # Set here, because uvicorn resolves the patterns it is given in the working directory.
+    config.reload_includes = ["*.py", *(file.name for file in (dockfile.file, env_file) if file is not None)]
+    config.reload_excludes = [str(dockfile.directory / name) for name in NOT_WATCHED]
     ChangeReload(config, target=Worker(settings), sockets=[sock]).run()
     return 0

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -13,9 +14,10 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from dockrion_events import AnyEvent, CancelledEvent, EventsFilter, StreamContext
+from dockrion_events import AnyEvent, CancelledEvent, EncodedEvent, EventsFilter, StreamContext, as_encoded
 
 from ..service import Service
+from ..stream import Execution
 from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
 from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, told
 from .live import LiveView
@@ -78,33 +80,37 @@ async def _watch(
     request_id = service.new_request_id()
     context = StreamContext(request_id, events_filter=events_filter or service.events_filter)
     service.enter()
-    execution = service.execute(payload, {"configurable": {"thread_id": request_id}}, context)
+    config = {"configurable": {"thread_id": request_id}}
+    execution: Execution[EncodedEvent] = service.execute(payload, config, context, as_encoded)
     last = "cancelled"
     try:
-        with _on_interrupt(lambda: execution.stop(CancelledEvent("interrupted"))):
+        with _on_interrupt(lambda: execution.stop(CancelledEvent("interrupted"))) as interrupted:
             while not execution.ended:
-                for item in await execution.next_batch():
+                await execution.wait()
+                for item in execution.take():
                     view.show(item)
                     last = item.type
     finally:
         view.close()
         await execution.aclose()
         service.forget(execution)
-    return _CODES[last]
+    return INTERRUPTED if interrupted.is_set() else _CODES[last]
 
 
 @contextmanager
-def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on the loop at the first Ctrl-C; a second one raises KeyboardInterrupt."""
+def _on_interrupt(stop: Callable[[], None]) -> Iterator[threading.Event]:
+    """Call ``stop`` on the loop at the first Ctrl-C and say so; a second one raises KeyboardInterrupt."""
     loop = asyncio.get_running_loop()
+    happened = threading.Event()
     before = signal.getsignal(signal.SIGINT)
 
     def interrupted(_: int, __: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        happened.set()
         loop.call_soon_threadsafe(stop)
 
     signal.signal(signal.SIGINT, interrupted)
     try:
-        yield
+        yield happened
     finally:
         signal.signal(signal.SIGINT, before)

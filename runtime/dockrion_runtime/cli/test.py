@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import typer
 
+from dockrion_adapters.stream import outcome_of
+
 from ..service import Service
-from ..stream import OutputInvalid, call_agent
+from ..stream import OutputInvalid
 from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
 from .failure import TRACEBACK_HINT, Failure, describe, told
 from .logs import log_to_stderr
@@ -41,12 +43,15 @@ async def _output(service: Service, payload: dict[str, Any]) -> bytes:
     request_id = service.new_request_id()
     context = service.context(request_id, watched=False)
     config = {"configurable": {"thread_id": request_id}}
+    # In a task of its own, so that Ctrl-C does not depend on the agent's consent.
+    task = asyncio.ensure_future(outcome_of(lambda: service.agent.call(payload, config, context)))
     try:
-        output = await call_agent(service.adapter, service.pool, payload, config, context)
+        output, error = await asyncio.shield(task)
     except asyncio.CancelledError:
         context.cancel()
+        task.cancel()
         raise
-    except (Exception, SystemExit) as error:  # an agent may raise anything
+    if error is not None:
         raise Failure(f"the agent failed: {describe(error)}", TRACEBACK_HINT) from error
     try:
         service.check_output(output)

@@ -37,7 +37,7 @@ def _summary(dockfile: Dockfile, app: Litestar) -> str:
     service: Service = app.state.service
     agent = dockfile.agent
     expose = dockfile.expose
-    kind = service.adapter.framework
+    kind = service.agent.adapter.framework
     lines = [
         f"OK: {dockfile.file}",
         f"  agent   {agent.name} ({kind})",

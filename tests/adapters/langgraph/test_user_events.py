@@ -25,6 +25,7 @@ from dockrion_events import (
     EventTooLarge,
     StreamContext,
     TokenEvent,
+    as_text,
     decode_event,
     get_current_context,
 )
@@ -321,7 +322,7 @@ async def test_a_large_token_is_cut_and_not_lost() -> None:
 
     graph = StateGraph(MessagesState).add_node(node).add_edge(START, "node").compile()
     stream = LangGraphAdapter(graph).invoke_stream({"messages": []}, events_filter=EventsFilter(["token"]))
-    stream.encode_with(EventEncoder(max_bytes=1000))
+    stream.leave_as(as_text, EventEncoder(max_bytes=1000))
     received, error = await until_failure(stream)
     assert isinstance(error, EventTooLarge)  # the output, which is as large
     events = [decode_event(line) for line in received]

@@ -1,0 +1,91 @@
+"""The forms in which events leave an execution: objects, JSON, or Server-Sent Events.
+
+A form gives events their identifier and their numbers, the first being ``sequence + 1``. All but
+`as_objects` take events that are encoded, and only add the envelope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from .encoding import encode_json, sse_prefix
+from .events import AnyEvent
+
+CHUNK_BYTES = 64 * 1024
+"""Bytes from which on a chunk of Server-Sent Events is sent by itself."""
+
+
+class Envelope(NamedTuple):
+    """What all events of an execution have in common.
+
+    ``json`` is what ends an event's JSON but for its number and the closing brace.
+    """
+
+    id_field: Literal["request_id", "run_id"]
+    identifier: str
+    json: bytes
+
+
+def envelope(id_field: Literal["request_id", "run_id"], identifier: str) -> Envelope:
+    """Return the envelope of the execution that ``identifier`` names."""
+    return Envelope(
+        id_field, identifier, b',"%b":%b,"sequence":' % (id_field.encode(), encode_json(identifier))
+    )
+
+
+Form: TypeAlias = Callable[[list[Any], Envelope, int], list[Any]]
+
+
+def as_objects(events: list[AnyEvent], envelope: Envelope, sequence: int) -> list[AnyEvent]:
+    """Return the very event objects."""
+    id_field, identifier, _ = envelope
+    for event in events:
+        sequence += 1
+        event.sequence = sequence
+        setattr(event, id_field, identifier)
+    return events
+
+
+def as_encoded(events: list[Any], envelope: Envelope, sequence: int) -> list[Any]:
+    """Return the events as `EncodedEvent`, their JSON complete: what a log keeps."""
+    tail = envelope.json
+    for event in events:
+        sequence += 1
+        event.sequence = sequence
+        event.json = b"%b%b%d}" % (event.json, tail, sequence)
+    return events
+
+
+def as_text(events: list[Any], envelope: Envelope, sequence: int) -> list[str]:
+    """Return each event as a JSON string."""
+    return [event.json.decode() for event in as_encoded(events, envelope, sequence)]
+
+
+def as_sse(events: list[Any], envelope: Envelope, sequence: int) -> list[bytes]:
+    """Return the events as Server-Sent Events without ids, joined into chunks to be sent at once.
+
+    The JSON is never built by itself: a burst's events are joined once, straight into their chunk.
+    A chunk ends with the frame that takes it past `CHUNK_BYTES`.
+    """
+    chunks = []
+    parts: list[bytes] = []
+    tail = envelope.json
+    around = len(tail) + 40
+    size = 0
+    kind, prefix = "", b""
+    for event in events:
+        sequence += 1
+        if event.type is not kind:  # most events are like the one before
+            kind = event.type
+            prefix = sse_prefix(kind)
+        json = event.json
+        parts += (prefix, json, tail, b"%d}\n\n" % sequence)
+        size += len(json) + around
+        if size >= CHUNK_BYTES:
+            chunks.append(b"".join(parts))
+            parts = []
+            size = 0
+    if parts:
+        chunks.append(b"".join(parts))
+    return chunks
