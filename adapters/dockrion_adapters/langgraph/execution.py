@@ -71,7 +71,7 @@ class Execution:
         parts = self._graph.stream(payload, self._config, **self._options)
         try:
             for mode, data in parts:
-                if self._stopped or context.cancelled:
+                if self._stopped:
                     break
                 self._keep(mode, data)
                 if context.queue.crowded:

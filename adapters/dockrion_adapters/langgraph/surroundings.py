@@ -33,6 +33,4 @@ def configurable_of(graph: Graph, config: Mapping[str, Any] | None) -> dict[str,
 
 def saver_of(graph: Graph, config: Mapping[str, Any] | None) -> Any:
     """Return the checkpointer that LangGraph takes for an execution of ``graph``."""
-    if graph.checkpointer is False:
-        return None
     return configurable_of(graph, config).get(SAVER_KEY, graph.checkpointer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,16 +13,18 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_store, get_stream_writer
 from langgraph.errors import GraphDrained
 from langgraph.func import entrypoint
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import RunControl, Runtime
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import TimeoutPolicy
+from typing_extensions import TypedDict
 
 from dockrion_adapters.langgraph import LangGraphAdapter
+from dockrion_adapters.langgraph.surroundings import RUNTIME_KEY
 from dockrion_events import EventsFilter, get_current_context
 
 from .states import Numbers, chain
-from .support import ScriptedAsync, brief, chunks_of, collect, customs, output_of, steps, tokens
+from .support import Log, ScriptedAsync, brief, chunks_of, collect, customs, output_of, steps, tokens
 from .test_tokens import HI, WORDS, async_node, graph_of
 
 
@@ -147,23 +150,42 @@ async def test_the_config_of_a_node_handed_on(how: str) -> None:
     assert [message.content for message in output_of(received)["messages"]] == ["hi", "one two three"]
 
 
+class Only(TypedDict):
+    x: int
+
+
+class Talk(MessagesState):
+    x: int
+
+
 async def test_a_graph_with_the_name_of_the_node_that_runs_it() -> None:
     """To the handler of messages it would look like that node, and its whole state like an answer."""
-    inner = graph_of(talk=async_node(ScriptedAsync(chunks=chunks_of("one two three"))))
-    inner.name = "node"
-    history = {"messages": [("ai", "an old answer"), ("user", "hi")]}
+    builder = StateGraph(Talk).add_node("grow", lambda state: {"x": 1}, input_schema=Only)
+    inner = builder.add_edge(START, "grow").compile(name="node")
     within: list[Any] = []
 
     async def node(state: Any) -> Any:
-        within.extend(await collect(LangGraphAdapter(inner), history))
+        within.extend(await collect(inner, {"messages": [("ai", "an old answer")], "x": 0}))
         return {}
 
     await graph_of(node=node).ainvoke(HI)
-    assert tokens(within) == WORDS
+    assert tokens(within) == []
 
 
-@pytest.mark.parametrize("asynchronous", [True])
-async def test_nodes_with_a_time_limit(asynchronous: bool) -> None:
+async def test_a_runtime_seeded_from_outside_gives_its_context() -> None:
+    """A server may put an object there that has no more than the context."""
+
+    def node(state: Numbers, runtime: Runtime[Any]) -> dict[str, Any]:
+        return {"x": runtime.context["y"]}
+
+    graph = StateGraph(Numbers, context_schema=dict).add_node(node).add_edge(START, "node").compile()
+    config: Any = {"configurable": {RUNTIME_KEY: SimpleNamespace(context={"y": 3}, store=None)}}
+    expected = await graph.ainvoke({"x": 0}, config)
+    assert expected["x"] == 3
+    assert output_of(await collect(graph, {"x": 0}, config=config)) == expected
+
+
+async def test_nodes_with_a_time_limit() -> None:
     """LangGraph guards their stream and writer; the order stays."""
 
     async def node(state: Any) -> Any:
@@ -232,3 +254,32 @@ async def test_writers_of_parallel_threads() -> None:
         builder.add_node(f"n{place}", speak).add_edge(START, f"n{place}")
     received = await collect(builder.compile(), {"x": 1}, events=["custom"])
     assert sorted(data for _, data in customs(received)) == sorted(list(range(50)) * 6)
+
+
+async def test_leaving_while_the_graph_waits_for_the_reader_stops_parallel_nodes() -> None:
+    log = Log()
+
+    async def endless(state: Any) -> None:
+        log.add("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            log.add("stopped")
+
+    async def flood(state: Any) -> dict[str, Any]:
+        context = get_current_context()
+        assert context is not None
+        for _ in range(3000):  # on the loop's own thread nothing makes it wait
+            context.sync_emit("drop")
+        log.add("flooded")
+        return {}
+
+    builder = StateGraph(Numbers).add_node(endless).add_node(flood)
+    graph = builder.add_edge(START, "endless").add_edge(START, "flood").compile()
+    stream = LangGraphAdapter(graph).invoke_stream({"x": 1})
+    await anext(stream)
+    await log.reached("flooded")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    await stream.aclose()
+    assert log.done == ["begun", "flooded", "stopped"]
