@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _measure(names: list[str], plan: Plan) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for name in names:
         began = time.monotonic()
         rows += uvloop.run(SCENARIOS[name](plan))

@@ -132,7 +132,7 @@ class Response:
     def chunks(self) -> list[tuple[int, bytes]]:
         """Return the chunks of a chunked body, each with its place among all that was read."""
         raw, at = self._raw, self._body_at
-        chunks = []
+        chunks: list[tuple[int, bytes]] = []
         while True:
             line_end = raw.index(b"\r\n", at)
             size = int(raw[at:line_end], 16)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import statistics
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from .client import Connection, Response, WrongStream, ask_all
 from .report import Goal, Row
-from .server import Server
+from .server import Server, Took
 
 T = TypeVar("T")
+
+IDLE_SECONDS: Final = 2.0
+"""How long a connection may wait for its next turn; the server closes it after five."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,20 @@ class Plan:
 class Sample:
     """One side of one round.
 
-    ``cpu_us`` is the server's processor time for each event; ``client_busy`` the client's share of
-    its own core, which has to stay below 1 or it is the client that was measured.
+    ``cpu_us`` is the processor time of the process measured, for each event or call; ``client_busy``
+    the client's share of its own core: near 1, it is the client that was measured.
     """
 
     per_second: float
-    cpu_us: float = 0.0
+    cpu_us: float
     client_busy: float = 0.0
     frame_bytes: float = 0.0
     frames_a_chunk: float = 0.0
+
+
+def sample_of(took: Took, count: int) -> Sample:
+    """Return the sample of ``count`` events or calls that a worker was timed over."""
+    return Sample(count / took.seconds, took.cpu_seconds / count * 1e6)
 
 
 async def alternate(
@@ -99,13 +108,17 @@ class Streaming:
         self._runs = runs
         self._others = others
         self._connections: list[Connection] = []
+        self._used = 0.0
 
     async def __call__(self) -> Sample:
-        if not self._connections:
+        if time.monotonic() - self._used > IDLE_SECONDS:
+            await self.close()
             self._connections = [await Connection.open(self._server.port) for _ in range(self._streams)]
+            await ask_all(self._connections, self._path, self._body, 1)
         before = self._server.cpu_seconds()
         load = await ask_all(self._connections, self._path, self._body, self._runs)
         cpu = self._server.cpu_seconds() - before
+        self._used = time.monotonic()
         for response in load.responses:
             response.events(tokens=self._tokens, others=self._others)
         events = len(load.responses) * (self._tokens + self._others + 2)
@@ -122,6 +135,7 @@ class Streaming:
     async def close(self) -> None:
         for connection in self._connections:
             connection.close()
+        self._connections = []
 
 
 def _frame_size(response: Response) -> tuple[float, int]:
@@ -152,9 +166,16 @@ def ratio_row(name: str, pairs: Sequence[tuple[float, float]], goal: Goal, detai
     return Row(name, statistics.median(ratios), "ratio", goal, spread=quartiles(ratios), detail=detail)
 
 
-def rate_detail(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Return the two rates behind a ratio, in words."""
-    return f"{rate(statistics.median(ours))} against {rate(statistics.median(theirs))}"
+def speed_row(name: str, pairs: Sequence[tuple[Sample, Sample]], goal: Goal, more: str = "") -> Row:
+    """Return the row of a ratio of speeds; behind it are the speeds and the processor time."""
+    speeds = [(ours.per_second, theirs.per_second) for ours, theirs in pairs]
+    ours, theirs = (statistics.median(side) for side in zip(*speeds, strict=True))
+    cpu, raw_cpu = (statistics.median(pair[side].cpu_us for pair in pairs) for side in (0, 1))
+    scale, unit = (1000, "ms") if cpu >= 1000 else (1, "µs")
+    detail = (
+        f"{rate(ours)} against {rate(theirs)}; CPU {cpu / scale:.3g} against {raw_cpu / scale:.3g} {unit}"
+    )
+    return ratio_row(name, speeds, goal, detail + more)
 
 
 def rate(per_second: float) -> str:

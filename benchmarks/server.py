@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -82,14 +83,22 @@ class Server(Child):
             raise RuntimeError(f"the {self.role} server is not ready: {answer[:200]!r}")
 
 
+@dataclass(frozen=True)
+class Took:
+    """Seconds by the clock, and of processor time."""
+
+    seconds: float
+    cpu_seconds: float
+
+
 class Worker(Child):
     """A process that runs the framework without a server."""
 
     def __init__(self) -> None:
         super().__init__("worker", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def call(self, name: str, **arguments: Any) -> float:
-        """Let it run a command of ``child.COMMANDS``; return the seconds that took."""
+    def call(self, name: str, **arguments: Any) -> Took:
+        """Let it run a command of ``child.COMMANDS``; return what that took."""
         pipe_in, pipe_out = self._process.stdin, self._process.stdout
         assert pipe_in is not None
         assert pipe_out is not None
@@ -98,7 +107,7 @@ class Worker(Child):
         answer = pipe_out.readline()
         if not answer:
             raise RuntimeError(f"the worker ended while it ran {name}")
-        return float(json.loads(answer))
+        return Took(*json.loads(answer))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -27,7 +27,7 @@ class ScriptedModel(BaseChatModel):
         return "scripted"
 
     def _generate(self, messages: list[BaseMessage], *_: Any, **__: Any) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(TEXT * self.tokens))])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(content=TEXT * self.tokens))])
 
     async def _astream(
         self, messages: list[BaseMessage], *_: Any, **__: Any
@@ -35,7 +35,7 @@ class ScriptedModel(BaseChatModel):
         for _number in range(self.tokens):
             if self.gives_way:
                 await asyncio.sleep(0)
-            yield ChatGenerationChunk(message=AIMessageChunk(TEXT))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=TEXT))
 
 
 class ChatState(TypedDict):

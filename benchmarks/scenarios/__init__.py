@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from ..report import Row
 from ..rounds import Plan
 from . import burst, crowd, graphs, invoke, live, one_by_one, starting
 
-Scenario = Callable[[Plan], Awaitable[list[Row]]]
+Scenario = Callable[[Plan], Coroutine[Any, Any, list[Row]]]
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "live": live.measure,

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from ..report import Goal, Row
-from ..rounds import Plan, Sample, Streaming, alternate, comparable, quartiles, rate_detail, ratio_row
+from ..rounds import Plan, Sample, Streaming, alternate, comparable, quartiles, speed_row
 from ..server import Server
 
 TOKENS = 2000
@@ -34,23 +34,15 @@ async def measure(plan: Plan) -> list[Row]:
 
 def _rows(name: str, pairs: Sequence[tuple[Sample, Sample]]) -> list[Row]:
     comparable(pairs)
-    rates = [(ours.per_second, theirs.per_second) for ours, theirs in pairs]
     cpu = [ours.cpu_us for ours, _ in pairs]
-    raw_cpu = statistics.median(theirs.cpu_us for _, theirs in pairs)
     return [
-        ratio_row(
-            f"{name}: of raw, coalesced",
-            rates,
-            Goal(at_least=0.7),
-            rate_detail([ours for ours, _ in rates], [theirs for _, theirs in rates]),
-        ),
+        speed_row(f"{name}: of raw, coalesced", pairs, Goal(at_least=0.7)),
         Row(
             f"{name}: CPU an event",
             statistics.median(cpu),
             "µs",
             Goal(at_most=2.0),
             quartiles(cpu),
-            f"raw {raw_cpu:.2f} µs",
         ),
     ]
 

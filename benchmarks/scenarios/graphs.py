@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 from ..report import Goal, Row
-from ..rounds import Plan, Sample, Streaming, alternate, rate_detail, ratio_row
+from ..rounds import Plan, Sample, Streaming, alternate, sample_of, speed_row
 from ..server import Server, Worker
 
 TOKENS = 2000
@@ -44,14 +44,12 @@ def _body(*, gives_way: bool) -> bytes:
 
 def _in_process(worker: Worker, call: str, streams: int, runs: int, gives_way: bool) -> Side:
     async def once() -> Sample:
-        seconds = worker.call(call, runs=runs, streams=streams, tokens=TOKENS, gives_way=gives_way)
-        return Sample(runs * streams * TOKENS / seconds)
+        took = worker.call(call, runs=runs, streams=streams, tokens=TOKENS, gives_way=gives_way)
+        return sample_of(took, runs * streams * TOKENS)
 
     return once
 
 
 async def _row(name: str, ours: Side, bare: Side, plan: Plan, goal: float) -> Row:
     pairs = await alternate(ours, bare, plan.rounds)
-    rates = [(one.per_second, other.per_second) for one, other in pairs]
-    detail = rate_detail([one for one, _ in rates], [other for _, other in rates])
-    return ratio_row(f"{name}: of astream", rates, Goal(at_least=goal), detail)
+    return speed_row(f"{name}: of astream", pairs, Goal(at_least=goal))

@@ -6,7 +6,7 @@ import json
 import statistics
 
 from ..report import Goal, Row
-from ..rounds import Plan, Streaming, alternate, comparable, rate_detail, ratio_row
+from ..rounds import Plan, Streaming, alternate, comparable, speed_row
 from ..server import Server
 
 TOKENS = 2000
@@ -24,17 +24,7 @@ async def measure(plan: Plan) -> list[Row]:
             await ours.close()
             await theirs.close()
             comparable(pairs)
-            rates = [(one.per_second, other.per_second) for one, other in pairs]
             frames = statistics.median(one.frames_a_chunk for one, _ in pairs)
-            cpu = statistics.median(one.cpu_us for one, _ in pairs)
-            raw_cpu = statistics.median(other.cpu_us for _, other in pairs)
-            detail = rate_detail([one for one, _ in rates], [other for _, other in rates])
-            rows.append(
-                ratio_row(
-                    f"one frame an event, {streams} stream{'s' * (streams > 1)}: of raw",
-                    rates,
-                    Goal(at_least=0.95),
-                    f"{detail}; {frames:.2f} frames a chunk; CPU {cpu:.1f} against {raw_cpu:.1f} µs",
-                )
-            )
+            name = f"one frame an event, {streams} stream{'s' * (streams > 1)}: of raw"
+            rows.append(speed_row(name, pairs, Goal(at_least=0.95), f"; {frames:.2f} frames a chunk"))
     return rows
