@@ -112,7 +112,7 @@ class StreamContext:
         self._tokens = self._events_filter.is_allowed("token")
         self._backend = streaming_backend
         self._queue = QueueBackend()
-        self._out: Callable[[AnyEvent], object] = self._queue.emit
+        self._out: Callable[[AnyEvent], bool] = self._queue.put
         if streaming_backend is not None:
             self._out = self._routed
         self._encoder: EventEncoder | None = None
@@ -196,9 +196,7 @@ class StreamContext:
         if self._tokens:
             if self._halted:
                 self._too_late(sync=False)
-                return
-            self._out(self._token(content, finish_reason))
-            if self._queue.crowded:
+            elif self._out(self._token(content, finish_reason)):
                 await self._room()
 
     async def emit_step(
@@ -255,9 +253,7 @@ class StreamContext:
         if self._tokens:
             if self._halted:
                 self._too_late(sync=True)
-                return
-            self._out(self._token(content, finish_reason))
-            if self._queue.crowded:
+            elif self._out(self._token(content, finish_reason)):
                 self._wait_for_room()
         elif self._cancelled:
             self._too_late(sync=True)
@@ -376,10 +372,11 @@ class StreamContext:
 
     # -- the way out ---------------------------------------------------------------------------
 
-    def _routed(self, item: AnyEvent) -> None:
-        """Ask the streaming backend first."""
+    def _routed(self, item: AnyEvent) -> bool:
+        """Ask the streaming backend first; say whether the queue is crowded."""
         if self._backend is None or not self._backend.emit(item):
-            self._queue.emit(item)
+            return self._queue.put(item)
+        return self._queue.crowded
 
     def _put(self, event: Event, sync: bool) -> None:
         if self._halted:

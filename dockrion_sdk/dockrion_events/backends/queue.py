@@ -94,6 +94,11 @@ class QueueBackend:
         """Append the event; False once the queue is closed."""
         if self._closed:
             return False
+        self.put(event)
+        return True
+
+    def put(self, event: AnyEvent) -> bool:
+        """Append the event and say whether the queue is crowded, so that who can wait should."""
         items = self._items
         items.append(event)
         if self._sleeper:
@@ -102,7 +107,7 @@ class QueueBackend:
             self.crowded = True
             if self._patient:
                 self._wake_up(self._patient)
-        return True
+        return self.crowded
 
     def weigh(self, size: int) -> None:
         """Count a large event by its bytes, so that few of them make the queue crowded."""
