@@ -136,15 +136,18 @@ async def invoke_stream(*, runs: int, streams: int, tokens: int, gives_way: bool
     return await _timed(one, runs, streams, tokens)
 
 
-async def ainvoke(*, runs: int, payload: dict[str, Any]) -> Took:
-    """Invoke the bare chain of nodes ``runs`` times, one after the other."""
+async def ainvoke(*, runs: int, callers: int, payload: dict[str, Any]) -> Took:
+    """Invoke the bare chain of nodes ``runs`` times for each of ``callers``, who do so at once."""
     import graphs
 
+    async def call() -> None:
+        for _ in range(runs):
+            output = await graphs.chain.ainvoke(payload)
+            if output["count"] != graphs.NODES:
+                raise RuntimeError(f"the chain returned {output}")
+
     watch = Stopwatch()
-    for _ in range(runs):
-        output = await graphs.chain.ainvoke(payload)
-        if output["count"] != graphs.NODES:
-            raise RuntimeError(f"the chain returned {output}")
+    await asyncio.gather(*[call() for _ in range(callers)])
     return watch.took()
 
 

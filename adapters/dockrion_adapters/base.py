@@ -14,7 +14,8 @@ class Adapter(Protocol):
     """Runs the agents of one framework, unchanged.
 
     ``framework`` is the name it is registered under. ``agent_name`` names the loaded agent; who
-    knows a better name may set it.
+    knows a better name may set it. An adapter whose agent keeps nothing under a ``thread_id`` may
+    say so with an attribute ``keeps_threads = False``, and is then given none unless the caller names one.
     """
 
     framework: str

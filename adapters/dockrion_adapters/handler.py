@@ -42,6 +42,7 @@ class HandlerAdapter:
     """
 
     framework = "handler"
+    keeps_threads = False
 
     def __init__(self, handler: Callable[..., Any] | str | None = None) -> None:
         self.agent_name = "handler"

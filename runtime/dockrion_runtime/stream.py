@@ -62,6 +62,11 @@ class Agent:
         self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
         self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
 
+    @property
+    def keeps_threads(self) -> bool:
+        """Whether an execution needs a ``thread_id`` even if the caller names none."""
+        return getattr(self.adapter, "keeps_threads", True)
+
     async def call(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Any:
         """Execute once and return the output, without watching."""
         if self._asynchronous is not None:

@@ -76,6 +76,12 @@ class LangGraphAdapter:
             "checkpointer": type(saver).__name__ if isinstance(saver, BaseCheckpointSaver) else None,
         }
 
+    @property
+    def keeps_threads(self) -> bool:
+        """Whether executions with the same ``thread_id`` may belong together; False where nothing is kept."""
+        graph = self._loaded().ready
+        return graph is None or bool(graph.checkpointer)
+
     async def __aenter__(self) -> Self:
         await self._loaded().open()
         return self
