@@ -26,9 +26,8 @@ lint: install ## Style and complexity
 
 types: install ## mypy strict, and pyright on what users import
 	$(BIN)/mypy
-	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes dockrion_events --ignoreexternal
-	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes dockrion_adapters --ignoreexternal
-	$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes dockrion_sdk --ignoreexternal
+	for package in dockrion_events dockrion_adapters dockrion_sdk; do \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes $$package --ignoreexternal || exit 1; done
 
 contracts: install ## Who may import whom
 	$(BIN)/lint-imports

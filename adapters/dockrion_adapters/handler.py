@@ -41,11 +41,11 @@ class HandlerAdapter:
     that the emitting code belongs to.
     """
 
-    framework = "handler"
-    keeps_threads = False
+    framework: str = "handler"
+    keeps_threads: bool = False
 
     def __init__(self, handler: Callable[..., Any] | str | None = None) -> None:
-        self.agent_name = "handler"
+        self.agent_name: str = "handler"
         self._handler: Callable[..., Any] | None = None
         self._context_parameter: str | None = None
         self._asynchronous = False

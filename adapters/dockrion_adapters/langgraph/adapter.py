@@ -44,10 +44,10 @@ class LangGraphAdapter:
     manager the adapter opens the graph's factory on entry and closes what it holds on exit.
     """
 
-    framework = "langgraph"
+    framework: str = "langgraph"
 
     def __init__(self, graph: Any = None, *, recursion_limit: int | None = None) -> None:
-        self.agent_name = "graph"
+        self.agent_name: str = "graph"
         self.recursion_limit = recursion_limit
         self._source: GraphSource | None = None
         self._pool: WorkerPool | None = None

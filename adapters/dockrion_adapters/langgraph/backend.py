@@ -70,7 +70,7 @@ class LangGraphBackend:
     """
 
     def __init__(self, events_filter: EventsFilter) -> None:
-        self.modes = stream_modes(events_filter)
+        self.modes: set[str] = stream_modes(events_filter)
         self._filter = events_filter
         self._sink: Sink | None = None
         self._writer = self._write  # one object, to be recognised by

@@ -56,7 +56,7 @@ class QueueBackend:
         self._items: deque[AnyEvent] = deque()
         self._high_water = high_water
         self._limit: float = math.inf
-        self.crowded = False
+        self.crowded: bool = False
         self._sleeper: list[
             asyncio.Future[None]
         ] = []  # what the consumer waits for: whoever takes it, sets it
@@ -118,7 +118,7 @@ class QueueBackend:
     def _full(self) -> bool:
         if self._items and len(self._items) >= self._limit and not self._closed:
             return True
-        self.crowded = False
+        self.crowded: bool = False
         return False
 
     def wait_for_room(self) -> None:
