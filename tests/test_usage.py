@@ -29,9 +29,7 @@ def busy(payload: dict[str, Any], context: Any = None) -> dict[str, Any]:
 
 
 async def test_everything_is_streamed_by_default() -> None:
-    seen = []
-    async for event in HandlerAdapter(busy).invoke_stream({}):
-        seen.append((event.type, event.sequence))
+    seen = [(event.type, event.sequence) async for event in HandlerAdapter(busy).invoke_stream({})]
     types = ["started", "progress", "progress", "checkpoint", "token", "step"]
     types += ["custom:fraud_check", "custom:analysis_started", "complete"]
     assert seen == [(name, number) for number, name in enumerate(types, 1)]
@@ -60,10 +58,13 @@ async def test_a_time_out_stops_the_agent() -> None:
         finally:
             stopped.set()
 
-    with pytest.raises(TimeoutError):
+    async def watch() -> None:
         async with asyncio.timeout(0.05):
             async for _ in HandlerAdapter(long).invoke_stream({}):
                 pass
+
+    with pytest.raises(TimeoutError):
+        await watch()
     assert stopped.is_set()
 
 
