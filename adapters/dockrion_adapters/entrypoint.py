@@ -54,7 +54,12 @@ def _import(entrypoint: str, name: str) -> ModuleType:
             f"{entrypoint!r}: there is no module {error.name!r}; it was looked for in {where} "
             "and in the installed packages"
         ) from None
-    except (Exception, SystemExit) as error:  # a script without a main guard may exit when imported
+    except SystemExit as error:
+        raise LoadError(
+            f"{entrypoint!r}: the agent's module ends the process when it is imported (SystemExit: {error}); "
+            'put what is for the command line under if __name__ == "__main__":'
+        ) from error
+    except Exception as error:
         raise LoadError(
             f"{entrypoint!r}: importing {name} failed: {type(error).__name__}: {error}"
         ) from error

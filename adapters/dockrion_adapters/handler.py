@@ -16,7 +16,6 @@ from dockrion_events import (
     CustomEvent,
     Event,
     EventsFilter,
-    QueueBackend,
     RunCancelled,
     StreamContext,
     TokenEvent,
@@ -161,8 +160,8 @@ class HandlerAdapter:
 
     def is_available(self) -> bool:
         """Whether the calling code belongs to an execution of this adapter."""
-        queue = self._queue()
-        return queue is not None and queue.is_available()
+        context = self._execution()
+        return context is not None and context.queue.is_available()
 
     def emit(self, event: AnyEvent) -> bool:
         """Hand the event to the execution that the calling code belongs to.
@@ -170,15 +169,14 @@ class HandlerAdapter:
         False where that is another adapter's, or one that nobody watches: what a tool emits through
         the context of the agent that called it stays with that agent.
         """
-        queue = self._queue()
-        return queue is not None and queue.emit(event)
+        context = self._execution()
+        return context is not None and context.relay(event)
 
-    def _queue(self) -> QueueBackend | None:
+    def _execution(self) -> StreamContext | None:
         context = get_current_context()
-        if context is None:
+        if context is None or context.streaming_backend not in (None, self):
             return None
-        backend = context.streaming_backend
-        return context.queue if backend is self or backend is None else None
+        return context
 
     # -- inside --------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -44,15 +45,15 @@ class Outcome(NamedTuple):
     error: BaseException | None = None
 
 
-async def outcome_of(execution: Awaitable[Any]) -> Outcome:
-    """Await an execution and return how it ended, in a task of its own.
+async def outcome_of(execute: Callable[[], Awaitable[Any]]) -> Outcome:
+    """Execute and return how it ended, in a task of its own.
 
     A task that raises ``SystemExit`` or ``KeyboardInterrupt`` takes its event loop along, and an
     agent must not take a server down: whatever it raises is kept here. Only a cancellation of the
     task passes; an agent that raises ``CancelledError`` by itself has failed.
     """
     try:
-        return Outcome(await execution)
+        return Outcome(await execute())
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -60,6 +61,20 @@ async def outcome_of(execution: Awaitable[Any]) -> Outcome:
         return Outcome(error=AgentCancelled("the agent raised CancelledError, and nobody had cancelled it"))
     except BaseException as error:  # noqa: BLE001 - see above
         return Outcome(error=error)
+
+
+class _Beat:
+    """Whether a sign of life is due. Apart from the stream, which nothing that runs may keep alive."""
+
+    __slots__ = ("_context", "asked")
+
+    def __init__(self, context: StreamContext) -> None:
+        self._context = context
+        self.asked = False
+
+    def ask(self) -> None:
+        self.asked = True
+        self._context.queue.nudge()
 
 
 class EventStream(Generic[T]):
@@ -102,6 +117,7 @@ class EventStream(Generic[T]):
         self._next = 0
         self._ended = False
         self._taking = False
+        self._beat = _Beat(context)
         self._output_refused = False
         self.check_output: Callable[[Any], None] | None = None
 
@@ -198,7 +214,7 @@ class EventStream(Generic[T]):
             return []
         last: AnyEvent | None = None
         error: BaseException | None = None
-        if exit_.closed and task.done():
+        if task.done():
             error = _failure(task)
             if error is None:
                 try:
@@ -215,9 +231,7 @@ class EventStream(Generic[T]):
         return batch
 
     def _start(self) -> Exit:
-        exit_ = Exit(
-            self._context, form=self._form, encoder=self._encoder, heartbeat=self._context.queue.nudge
-        )
+        exit_ = Exit(self._context, form=self._form, encoder=self._encoder, heartbeat=self._beat.ask)
         early = self._context.queue.drain()  # what the owner of the context emitted before
         exit_.push(StartedEvent(self._agent_name, self._framework))
         for event in early:
@@ -226,12 +240,13 @@ class EventStream(Generic[T]):
         self._exit = exit_
         self._started_at = time.monotonic()
         self._loop = asyncio.get_running_loop()
-        self._task = task = self._loop.create_task(_execute(self._run, exit_))
+        run = self._run
+        around = copy_context()
+        around.run(set_current_context, self._context)
+        self._task = task = self._loop.create_task(outcome_of(lambda: run(exit_)), context=around)
         _running.add(task)
         task.add_done_callback(_running.discard)
-        task.add_done_callback(
-            lambda _: exit_.close()
-        )  # one that is cancelled before its first step ends, too
+        task.add_done_callback(lambda _: exit_.close())  # also one that is cancelled before it began
         return exit_
 
     def _complete(self, output: Any) -> CompleteEvent:
@@ -245,6 +260,15 @@ class EventStream(Generic[T]):
         if self._exit is None:
             self._exit = Exit(self._context, form=self._form, encoder=self._encoder)
         return self._exit.take(self._exit.encoded(event))
+
+    def ask_heartbeat(self) -> None:
+        """Ask whoever takes the events for a sign of life, now."""
+        self._beat.ask()
+
+    def take_heartbeat(self) -> bool:
+        """Say whether a sign of life was asked for since the last call, by `ask_heartbeat` or the agent."""
+        asked, self._beat.asked = self._beat.asked, False
+        return asked
 
     def nudge(self) -> None:
         """Make a waiting `next_batch` return, with nothing."""
@@ -352,11 +376,3 @@ def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) 
         return output
 
     return EventStream(run, context, **about)
-
-
-async def _execute(run: Run, exit_: Exit) -> Outcome:
-    set_current_context(exit_.context)  # the task's own copy of the context variables
-    try:
-        return await outcome_of(run(exit_))
-    finally:
-        exit_.close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from . import build
 from .backends.base import StreamingBackend
-from .errors import DockrionWarning, RunCancelled, StreamClosed
+from .errors import DockrionWarning, EventError, RunCancelled, StreamClosed
 from .events import (
     MANDATORY,
     TERMINAL,
@@ -354,6 +354,25 @@ class StreamContext:
             return snapshot.copy().run(call)
 
         return carry
+
+    def relay(self, event: AnyEvent) -> bool:
+        """Queue an event that was emitted through another context; for streaming backends.
+
+        False, and nothing happens, where this execution is over or would not send it: its filter does
+        not allow it, the event belongs to the other's life cycle, or it cannot be encoded.
+        """
+        if event.type in _NOT_SENT or not self._events_filter.is_allowed(event.type):
+            return False
+        encoder = self._encoder
+        if isinstance(event, EncodedEvent):
+            if encoder is None and self._streamed:
+                event = event.decode()
+        elif encoder is not None:
+            try:
+                event = encoder.encode(event)
+            except EventError:
+                return False
+        return self._queue.emit(event)
 
     # -- the way out ---------------------------------------------------------------------------
 

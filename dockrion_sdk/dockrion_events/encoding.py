@@ -32,10 +32,13 @@ def convert(value: Any) -> Any:
 
     Pydantic models (LangChain's messages among them) become their fields, numpy arrays and scalars
     lists and numbers, paths strings, exceptions ``{type, message}``, mappings dicts, other
-    collections lists. Anything else becomes ``{type, repr}`` with a bounded repr. Never raises.
+    collections lists. Anything else becomes ``{type, repr}`` with a bounded repr. Raises nothing but
+    ``RecursionError``, where the stack ends: a value that contains itself is found another way.
     """
     try:
         converted = _converted(value)
+    except RecursionError:
+        raise
     except Exception:  # noqa: BLE001 - foreign code: whatever it raises, the value gets a form
         converted = value
     return _described(value) if converted is value else converted
@@ -43,6 +46,8 @@ def convert(value: Any) -> Any:
 
 def _converted(value: Any) -> Any:
     kind = type(value)
+    if value is None or kind is bool:  # only as a key: everywhere else msgspec knows them
+        return "null" if value is None else str(value).lower()
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -93,7 +98,7 @@ def encode_json(value: Any, *, max_bytes: int = MAX_EVENT_BYTES, max_depth: int 
         data = _encode(value)
     except Exception:  # noqa: BLE001 - the slow road finds out which value it was
         data = _encode_slowly(value, max_depth)
-    if len(data) > _SMALL:
+    if len(data) > min(2 * max_depth, max_bytes):
         _check_limits(data, max_bytes, max_depth)
     return data
 
@@ -128,6 +133,8 @@ def _depth(data: bytes) -> int:
     return deepest
 
 
+_MAX_BITS = 14_000  # Python makes no text of integers that are much longer
+_CONVERSIONS = 8  # a value that is something else after each of them never becomes simple
 _LEAVES = frozenset({bool, int, float, type(None), bytes, bytearray, memoryview})
 
 _Link: TypeAlias = "tuple[Any, _Link] | None"  # a value and the containers around it
@@ -142,17 +149,17 @@ def _plain(root: Any, max_depth: int) -> Any:
     todo: list[tuple[Any, Any, Any, _Link, int]] = [(root, result, 0, None, 0)]
     while todo:
         value, target, key, around, depth = todo.pop()
-        if isinstance(value, str):
-            target[key] = _text(value)
-            continue
-        if type(value) in _LEAVES:
-            target[key] = value
+        if _is_leaf(value):
+            target[key] = _leaf(value)
             continue
         _refuse_cycle(value, around)
-        children = _children(value)
+        try:
+            children = _children(value)
+        except Exception:  # noqa: BLE001 - foreign code: whatever it raises, the value gets a form
+            children = _described(value)
         inside = (value, around)
         if not isinstance(children, dict | list):
-            todo.append((children, target, key, inside, depth))
+            target[key] = _leaf(children)
             continue
         if depth >= max_depth:
             raise EventTooLarge(f"the event is nested deeper than {max_depth} levels")
@@ -172,15 +179,31 @@ def _refuse_cycle(value: Any, around: _Link) -> None:
         around = around[1]
 
 
-def _children(value: Any) -> Any:
-    """Return one level of ``value``: a dict with string keys, a list, or something simpler."""
-    if not isinstance(value, dict | list | tuple | set | frozenset):
-        value = _simplified(value)
-    if isinstance(value, dict):
-        return {_key(key): child for key, child in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return list(value)
+def _is_leaf(value: Any) -> bool:
+    kind = type(value)
+    return kind in _LEAVES or issubclass(kind, str)
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if type(value) is int and value.bit_length() > _MAX_BITS:
+        return _described(value)
     return value
+
+
+def _children(value: Any) -> Any:
+    """Return one level of ``value``: a dict with string keys, a list, or a leaf."""
+    simple = value
+    for _ in range(_CONVERSIONS):
+        if isinstance(simple, dict):
+            return {_key(key): child for key, child in simple.items()}
+        if isinstance(simple, list | tuple | set | frozenset):
+            return list(simple)
+        if _is_leaf(simple):
+            return simple
+        simple = _simplified(simple)
+    return _described(value)
 
 
 def _simplified(value: Any) -> Any:
@@ -192,9 +215,9 @@ def _simplified(value: Any) -> Any:
             for field in msgspec.structs.fields(kind)
             if not (omit and getattr(value, field.name) is field.default)
         }
-        tag = value.__struct_config__.tag
-        return fields if tag is None else {"type": tag, **fields}
-    if dataclasses.is_dataclass(value):
+        config = value.__struct_config__
+        return fields if config.tag is None else {config.tag_field: config.tag, **fields}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
     try:
         return msgspec.to_builtins(value, enc_hook=_refuse)
@@ -210,9 +233,9 @@ def _key(key: Any) -> str:
     if isinstance(key, str):
         return _text(key)
     try:
-        return _text(str(msgspec.to_builtins(key)))
+        return next(iter(msgspec.json.decode(_encode({key: None}), type=dict[str, None])))
     except Exception:  # noqa: BLE001 - a key of any type at all
-        return _text(str(_described(key)["repr"]))
+        return _text(_described(key)["repr"])
 
 
 def _text(value: str) -> str:
@@ -312,4 +335,5 @@ def sse_frame(event: EncodedEvent, *, event_id: int | None = None) -> bytes:
 
 def sse_comment(text: str = "") -> bytes:
     """Return a Server-Sent Events comment, which clients ignore and proxies see as life."""
-    return f": {text}\n\n".encode()
+    lines = text.splitlines() or [""]
+    return "".join([*(f": {line}\n" for line in lines), "\n"]).encode()

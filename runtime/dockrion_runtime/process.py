@@ -20,8 +20,9 @@ def held_by(runner: asyncio.Runner) -> str:
     Closing the loop, or ending the interpreter, would wait for it for ever.
     """
     tasks, threads = runner.run(_cancel_rest()), abandoned_threads()
-    held = [(tasks, "tasks swallow their cancellation"), (threads, "threads run cancelled synchronous code")]
-    return ", ".join(f"{count} {what}" for count, what in held if count)
+    held = [("tasks that swallow it", tasks), ("threads in synchronous code", threads)]
+    told = ", ".join(f"{what}: {count}" for what, count in held if count)
+    return told and f"cancelled, and still running: {told}"
 
 
 def leave(code: int) -> NoReturn:

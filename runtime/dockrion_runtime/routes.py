@@ -72,7 +72,7 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     """Execute the agent within the time limit and return its output as JSON. Raises `Problem`."""
     limit = service.dockfile.streaming.events.max_run_duration
     context = service.context(request_id, watched=False)
-    task = asyncio.ensure_future(outcome_of(service.agent.call(payload, config, context)))
+    task = asyncio.ensure_future(outcome_of(lambda: service.agent.call(payload, config, context)))
     try:
         done, _ = await asyncio.wait((task,), timeout=limit)
     finally:

@@ -18,6 +18,9 @@ from .process import held_by, leave
 from .service import Service
 from .sse import ABORT
 
+SETTLING_SECONDS: Final = 0.05
+"""How long responses that are complete get to be taken off the books before anything is said."""
+
 LAST_SECONDS: Final = 0.3
 """How long uvicorn waits for connections to close once everything has been told to end."""
 
@@ -72,7 +75,7 @@ class Server(uvicorn.Server):
 
     async def _drain(self) -> None:
         grace = self._service.dockfile.expose.shutdown_grace
-        if self._service.active:
+        if not await self._service.idle_within(SETTLING_SECONDS):
             log.info("shutting down: %d executions have up to %g s to end", self._service.active, grace)
         try:
             await self._service.drain(grace)
@@ -104,6 +107,7 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
         http=Protocol,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,

@@ -151,13 +151,19 @@ class Service:
 
     # -- the end of the server -----------------------------------------------------------------
 
+    async def idle_within(self, seconds: float) -> bool:
+        """Wait up to ``seconds`` for the last execution to end; say whether it has."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
     async def drain(self, grace: float) -> None:
         """Refuse new work, let what runs end within ``grace`` seconds, then end it as cancelled."""
         self.draining = True
-        try:
-            async with asyncio.timeout(grace):
-                await self._idle.wait()
-        except TimeoutError:
+        if not await self.idle_within(grace):
             for execution in list(self._executions):
                 execution.stop(shutdown_event())
-            await asyncio.wait((asyncio.ensure_future(self._idle.wait()),), timeout=LAST_WORDS_SECONDS)
+            await self.idle_within(LAST_WORDS_SECONDS)

@@ -59,37 +59,48 @@ class EventResponse:
         self._on_close = on_close
         self._send_deadline = SEND_DEADLINE
         self._gone = False
+        self._released = False
         self._last_sent = 0.0
         self._sending_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._abort: Callable[[], None] | None = None
+        self._sender: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
         extension: Any = (scope.get("extensions") or {}).get(ABORT)
         self._abort = extension["abort"] if extension else None
-        watcher = loop.create_task(self._watch(receive))
+        self._task = asyncio.current_task()
         self._last_sent = loop.time()
         self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)
-        headers = list(_HEADERS)
-        headers.append((b"x-request-id", self._execution.request_id.encode()))
+        headers = [*_HEADERS, (b"x-request-id", self._execution.request_id.encode())]
         if scope.get("http_version") == "1.1":
             headers.append((b"connection", b"keep-alive"))
+        # The sender has a task of its own: it is resumed for each event that comes by itself, and
+        # would otherwise be resumed through every layer between the server and this response.
+        self._sender = loop.create_task(self._send_all(send, headers))
+        self._sender.add_done_callback(self._sender_ended)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._send_all(send)
+            # ASGI sends the disconnect when the reader goes away, and when the response is complete.
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self._gone = True
+            self._execution.nudge()
+            await self._sender
         finally:
+            self._gone = True
             self._timer.cancel()
-            watcher.cancel()
-            # Closing is a task of its own: however this one is cancelled, the agent is stopped.
-            closing = loop.create_task(self._close())
-            await asyncio.shield(closing)
+            self._sender.cancel()
+            if not self._released:
+                # Closing is a task of its own: however this one is cancelled, the agent is stopped.
+                closing = loop.create_task(self._close())
+                await asyncio.shield(closing)
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         execution = self._execution
         loop = asyncio.get_running_loop()
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         while not self._gone:
             if execution.waiting:
                 # After a disconnect a server's send may return at once; without this an agent that
@@ -102,13 +113,16 @@ class EventResponse:
             chunks = execution.take()
             if self._gone:
                 return
-            if not chunks and not execution.ended:
-                chunks = [self._sign_of_life()]
+            if execution.take_heartbeat() and not execution.ended:
+                chunks.append(self._sign_of_life())
+            if execution.ended:
+                self._release()  # its place is free, whatever the reader makes of the end
             for chunk in chunks:
                 self._sending_since = loop.time()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 self._sending_since = 0.0
-            self._last_sent = loop.time()
+            if chunks:
+                self._last_sent = loop.time()
             if execution.ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -130,28 +144,36 @@ class EventResponse:
         else:
             due = self._last_sent + self._heartbeat
             if now >= due:
-                self._execution.nudge()
+                self._execution.ask_heartbeat()
                 due = now + self._heartbeat
         due = min(due, now + self._send_deadline)
         self._timer = loop.call_at(due, self._tick)
+
+    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
+        """See to it that a sender that failed does not leave the response waiting for its reader."""
+        failed = not sender.cancelled() and sender.exception() is not None
+        if failed and not self._gone:
+            self._give_up()
 
     def _drop(self) -> None:
         """Give up a reader that does not read."""
         log.warning("request %s: the reader has stopped reading; closing", self._execution.request_id)
         self._gone = True
+        self._give_up()
+
+    def _give_up(self) -> None:
         if self._abort is not None:
-            self._abort()  # the server's send returns then
+            self._abort()  # send and receive return then
         elif self._task is not None:
             self._task.cancel()
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        self._execution.nudge()
 
     async def _close(self) -> None:
         try:
             await self._execution.aclose()
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        if not self._released:
+            self._released = True
             self._on_close()

@@ -156,6 +156,14 @@ class Execution(Generic[T]):
             self._verdict = event
             self._stream.nudge()
 
+    def ask_heartbeat(self) -> None:
+        """Make a waiting `wait` return, and `take_heartbeat` answer True."""
+        self._stream.ask_heartbeat()
+
+    def take_heartbeat(self) -> bool:
+        """Say whether a sign of life is due, by `ask_heartbeat` or the agent's own `emit_heartbeat`."""
+        return self._stream.take_heartbeat()
+
     def nudge(self) -> None:
         """Make a waiting `wait` return."""
         self._stream.nudge()

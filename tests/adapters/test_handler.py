@@ -600,6 +600,28 @@ def test_emit_answers_by_where_it_is_called() -> None:
     assert context.queue.drain() == [event]
 
 
+@pytest.mark.parametrize("serialize", [False, True])
+async def test_a_context_with_this_backend_emits_into_the_execution_it_is_used_in(serialize: bool) -> None:
+    left: list[list[Event]] = []
+
+    async def agent(payload: Any) -> str:
+        inner = StreamContext("inner", streaming_backend=adapter)
+        await inner.emit_started("not the stream's")
+        await inner.emit_token("a")
+        inner.sync_emit_progress("not allowed", 0.5)
+        await inner.emit_complete("not the stream's", 1.0)
+        left.append(inner.drain_queued_events())
+        return "done"
+
+    adapter = HandlerAdapter(agent)
+    stream = adapter.invoke_stream({}, events_filter=EventsFilter("chat"), serialize=serialize)
+    events = [decode_event(item) if serialize else item for item in await collect(stream)]
+    assert shown(events) == [("started", "agent"), ("token", "a"), ("complete", "done")]
+    assert [event.sequence for event in events] == [1, 2, 3]
+    assert {event.request_id for event in events} == {stream.context.run_id}
+    assert [event.type for event in left[0]] == ["started", "progress", "complete"]
+
+
 async def test_bare_threads_reach_their_own_execution() -> None:
     def agent(payload: Any, context: StreamContext) -> None:
         threads = [threading.Thread(target=context.sync_emit_token, args=(str(n),)) for n in range(3)]

@@ -28,6 +28,7 @@ from dockrion_events import (
     StreamClosed,
     StreamContext,
     TokenEvent,
+    as_encoded,
     decode_event,
 )
 from dockrion_events.encoding import EventEncoder
@@ -718,7 +719,7 @@ async def test_batches_hold_what_is_ready() -> None:
         return "done"
 
     stream = HandlerAdapter(agent).invoke_stream(1)
-    stream.encode_with(EventEncoder())
+    stream.leave_as(as_encoded, EventEncoder())
     first, second = await stream.next_batch(), await stream.next_batch()
     assert [event.type for event in first] == ["started"]
     assert [event.type for event in second] == ["token", "token", "token", "complete"]
@@ -726,7 +727,7 @@ async def test_batches_hold_what_is_ready() -> None:
     assert stream.ended
     assert await stream.next_batch() == []
     with pytest.raises(RuntimeError, match="begun already"):
-        stream.encode_with(EventEncoder())
+        stream.leave_as(as_encoded, EventEncoder())
 
 
 async def test_a_nudge_and_a_heartbeat_give_an_empty_batch() -> None:
@@ -758,7 +759,7 @@ async def test_the_runtime_may_end_it_with_an_event_of_its_own(begun: bool) -> N
     if begun:
         await stream.next_batch()
     stream.cancel()
-    event = stream.end_with(CancelledEvent("shutdown"))
+    [event] = stream.end_with(CancelledEvent("shutdown"))
     assert (event.type, event.sequence) == ("cancelled", 2 if begun else 1)
     assert await stream.next_batch() == []
     await stream.aclose()

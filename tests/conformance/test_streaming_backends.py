@@ -14,6 +14,7 @@ from dockrion_events import (
     AnyEvent,
     EventsFilter,
     QueueBackend,
+    StepEvent,
     StreamContext,
     StreamingBackend,
     context_scope,
@@ -53,10 +54,9 @@ class TestLangGraphBackend(StreamingBackendSuite):
     def delivered(self, backend: StreamingBackend, work: Callable[[], None]) -> list[AnyEvent]:
         assert isinstance(backend, LangGraphBackend)
         builder: Any = StateGraph(dict).add_node("work", lambda _: work()).add_edge(START, "work")
-        parts = builder.compile().stream({"a": 1}, stream_mode=backend.modes, subgraphs=True)
-        backend.watch(parts)
-        events = [backend.event(part) for part in parts if part[1] == "custom"]
-        return [event for event in events if event is not None]
+        graph, events = builder.compile(), list[AnyEvent]()
+        graph.invoke({"a": 1}, backend.hooked(graph, None, events.append))
+        return [event for event in events if not isinstance(event, StepEvent)]
 
     @pytest.mark.parametrize("events", ["minimal", ["heartbeat"]], ids=str)
     def test_it_is_unavailable_where_custom_events_are_not_streamed(self, events: Any) -> None:

@@ -24,8 +24,9 @@ from ..stream import EventStream, silent_context, stream_context
 from ..threads import WorkerPool, run_blocking
 from .backend import LangGraphBackend
 from .execution import Execution
-from .savers import Savers, saver_of
-from .source import Graph, GraphSource
+from .savers import Savers
+from .source import GraphSource
+from .surroundings import Graph, saver_of
 
 _OURS: Final = ("stream_mode", "subgraphs", "version")
 

@@ -1,19 +1,29 @@
-"""One execution of a graph: its parts to events, and users' events through its own stream.
+"""One execution of a graph as events: tokens, steps and what user code emits.
 
-Shapes of the parts (LangGraph's ``astream`` with a list of modes and ``subgraphs=True``):
+The execution reports while it runs, on the line where it happens: the config that `hooked` returns
+carries LangGraph's own handler of messages, the place where a subgraph sends its parts, and the
+stream writer. So the events are in the order of their happening, in subgraphs too, and take no way
+round through the merged stream that ``astream`` would give.
+
+Shapes of the parts, as in ``astream`` with a list of modes and ``subgraphs=True``:
 ``(namespace, mode, data)``, where the namespace is a tuple of ``"node:task-id"``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import fields, is_dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias, cast
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.pregel._messages import StreamMessagesHandler
+from langgraph.pregel.protocol import StreamProtocol
+from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from dockrion_events import (
@@ -27,126 +37,126 @@ from dockrion_events import (
     TokenEvent,
 )
 
-Part: TypeAlias = "tuple[tuple[str, ...], str, Any]"
-Parts: TypeAlias = "AsyncGenerator[Any, None] | Generator[Any, None, None]"
+from .surroundings import RUNTIME_KEY, STREAM_KEY, Graph, configurable_of, saver_of
 
-RUNTIME_KEY: Final = "__pregel_runtime"  # where LangGraph keeps the Runtime in a node's config
-INTERRUPT_KEY: Final = "__interrupt__"
+Part: TypeAlias = "tuple[tuple[str, ...], str, Any]"
+Sink: TypeAlias = Callable[[AnyEvent], None]
+
 _USER_EVENTS = ("token", "step", "progress", "checkpoint")
 _NOT_WRITTEN = MANDATORY | {HeartbeatEvent.type}
 _WHOLE = ("__root__", "__end__", "__return__")  # channels of a single value: a state, an output, a task's
 
 
-def stream_modes(events_filter: EventsFilter) -> list[str]:
-    """Return the modes that produce what the filter allows, and nothing besides.
-
-    ``updates`` and ``values`` are always among them: they make up the output, as in ``ainvoke``.
-    """
-    modes = ["updates", "values"]
+def stream_modes(events_filter: EventsFilter) -> set[str]:
+    """Return the modes of LangGraph's that produce what the filter allows, and nothing besides."""
+    modes = set()
     if events_filter.is_allowed("token"):
-        modes.append("messages")
+        modes.add("messages")
     if events_filter.is_allowed("step"):
-        modes.append("tasks")
+        modes.add("tasks")
     if events_filter.allows_any_custom() or any(map(events_filter.is_allowed, _USER_EVENTS)):
-        modes.append("custom")
+        modes.add("custom")
     return modes
-
-
-class _Emitted:
-    """An event on its way through the graph's stream; tells it from what user code writes there."""
-
-    __slots__ = ("event",)
-
-    def __init__(self, event: AnyEvent) -> None:
-        self.event = event
 
 
 class LangGraphBackend:
     """The streaming backend of one execution of a graph.
 
-    ``emit`` passes events through the graph's own stream writer, so that they keep their place
-    between tokens and steps. It takes an event only where that writer leads to this execution's
-    stream: not outside a node, not in a bare thread, and not within a graph that a node runs
-    apart from this one (with a stream or a thread of its own).
+    ``emit`` takes an event where LangGraph's current stream writer is this execution's: not outside
+    a node, not in a bare thread, and not within a graph that a node runs apart from this one (with a
+    stream or a thread of its own).
 
-    ``event`` turns a part of the graph's stream into the event it means, and keeps the output.
+    `hooked` makes an execution report here, from any thread; each event goes to ``sink`` at once.
     """
 
     def __init__(self, events_filter: EventsFilter) -> None:
         self.modes = stream_modes(events_filter)
-        self._custom = "custom" in self.modes
         self._filter = events_filter
-        self._parts: Parts | None = None
-        self._writer: Any = None
+        self._sink: Sink | None = None
+        self._writer = self._write  # one object, to be recognised by
         self._own: tuple[str, ...] | None = None
         self._started: dict[str, tuple[float, list[str] | None]] = {}
-        self._latest: Any = None
-        self._interrupts: list[Any] = []
 
-    # -- users' events, inward -----------------------------------------------------------------
+    # -- users' events -------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
         return "langgraph"
 
     def is_available(self) -> bool:
-        """Whether the calling code runs in a node of this execution, with custom events streamed."""
-        return self._current_writer() is not None
+        """Whether the calling code runs in a node of this execution, with custom events wanted."""
+        config = var_child_runnable_config.get()
+        if config is None:
+            return False
+        runtime = config.get("configurable", {}).get(RUNTIME_KEY)
+        return getattr(runtime, "stream_writer", None) is self._writer
 
     def emit(self, event: AnyEvent) -> bool:
-        """Pass the event through the graph's stream; False where that does not lead here."""
-        writer = self._current_writer()
-        if writer is None:
+        """Pass the event on; False where the calling code does not belong to this execution."""
+        sink = self._sink
+        if sink is None or not self.is_available():
             return False
-        try:
-            writer(_Emitted(event))
-        except (RuntimeError, KeyError):  # its event loop is closed; a config without a namespace
-            return False
+        sink(event)
         return True
 
-    def _current_writer(self) -> Any:
-        config = var_child_runnable_config.get()
-        if config is None or not self._custom:
-            return None
-        runtime = config.get("configurable", {}).get(RUNTIME_KEY)
-        writer = getattr(runtime, "stream_writer", None)
-        if self._writer is None:
-            self._writer = _writer_of(self._parts)
-        return writer if writer is not None and writer is self._writer else None
+    def _write(self, data: Any) -> None:
+        """Take what user code writes with LangGraph's own stream writer."""
+        event = self._written(data)
+        if event is not None and self._sink is not None:
+            self._sink(event)
 
-    # -- the graph's parts, outward ------------------------------------------------------------
+    # -- the graph's own reports ---------------------------------------------------------------
 
-    def watch(self, parts: Parts) -> None:
-        """Say which stream this execution is."""
-        self._parts = parts
+    def hooked(self, graph: Graph, config: Mapping[str, Any] | None, sink: Sink) -> RunnableConfig | None:
+        """Return ``config`` such that the execution of ``graph`` with it reports to ``sink``."""
+        around = configurable_of(graph, config)
+        if not self.modes or (saver_of(graph, config) and not around):  # LangGraph refuses the latter itself
+            return cast("RunnableConfig | None", config)
+        self._sink = sink
+        hooked: dict[str, Any] = dict(config or {})
+        hooked["configurable"] = {
+            **(hooked.get("configurable") or {}),
+            STREAM_KEY: self._stream(around),
+            RUNTIME_KEY: self._runtime(graph, around),
+        }
+        if "messages" in self.modes:
+            hooked["callbacks"] = _added(hooked.get("callbacks"), _Messages(self._take))
+        return cast("RunnableConfig", hooked)
 
-    def event(self, part: Part) -> AnyEvent | None:
-        """Return the event that a part means, or None for one that only makes up the output."""
+    def _stream(self, around: Mapping[str, Any]) -> StreamProtocol:
+        """Return the stream for the parts: to here, and to the graph whose node this runs in."""
+        # The run's own namespace is not () within a node; the first of its tasks shows it.
+        own: set[Any] = {"tasks"} if self.modes & {"tasks", "messages"} else set()
+        outer = around.get(STREAM_KEY)
+        if outer is None:
+            return StreamProtocol(self._take, own)
+
+        def both(part: Part) -> None:
+            if part[1] in own:
+                self._take(part)
+            if part[1] in outer.modes:
+                outer(part)
+
+        return StreamProtocol(both, own | outer.modes)
+
+    def _runtime(self, graph: Graph, around: Mapping[str, Any]) -> Runtime[Any]:
+        """Return the runtime of the surroundings, or the one LangGraph would begin with, with our writer."""
+        found = around.get(RUNTIME_KEY)
+        if not isinstance(found, Runtime):  # LangGraph takes the context of whatever is there
+            found = Runtime(context=getattr(found, "context", None), store=graph.store)
+        return found.override(stream_writer=self._writer) if "custom" in self.modes else found
+
+    def _take(self, part: Part) -> None:
         namespace, mode, data = part
+        event: Event | None = None
         if mode == "messages":
-            return self._token(namespace, data[0], data[1])
-        if mode == "custom":
-            return data.event if type(data) is _Emitted else self._written(data)
-        if self._own is None:
-            self._own = namespace  # the first is a graph's own; it is not () within another graph's node
-        if mode == "tasks":
-            return self._task(namespace, data)
-        if namespace == self._own:
-            self._keep(mode, data)
-        return None
-
-    def output(self) -> Any:
-        """Return what ``ainvoke`` would have returned, interrupts included."""
-        if not self._interrupts:
-            return self._latest
-        values = self._latest if isinstance(self._latest, dict) else {}
-        return {**values, INTERRUPT_KEY: self._interrupts}
-
-    def _keep(self, mode: str, data: Any) -> None:
-        if mode == "values":
-            self._latest = data
-        elif isinstance(data, dict) and data.get(INTERRUPT_KEY) is not None:
-            self._interrupts.extend(data[INTERRUPT_KEY])
+            event = self._token(namespace, data[0], data[1])
+        elif mode == "tasks":
+            if self._own is None:
+                self._own = namespace  # a graph's own tasks precede those of its subgraphs
+            event = self._task(namespace, data)
+        if event is not None and self._sink is not None:
+            self._sink(event)
 
     def _written(self, data: Any) -> Event | None:
         """Return the event that data written by LangGraph's own writer means.
@@ -183,6 +193,8 @@ class LangGraphBackend:
 
     def _task(self, namespace: tuple[str, ...], task: dict[str, Any]) -> StepEvent | None:
         """A start is noted; an end is a step, unless the node failed or was interrupted."""
+        if "tasks" not in self.modes:
+            return None
         identifier = task["id"]
         if "result" not in task:
             self._started[identifier] = (time.monotonic(), _keys(task.get("input")))
@@ -205,15 +217,27 @@ class LangGraphBackend:
         return list(namespace) or None
 
 
-def _writer_of(parts: Parts | None) -> Any:
-    """Return the stream writer that LangGraph made for the stream ``parts``.
+class _Messages(StreamMessagesHandler):
+    """LangGraph's handler for the ``messages`` mode, as ``astream`` would attach it: within the run."""
 
-    It is a local of the generator and reachable in no other way. Comparing with it is what tells
-    this stream from that of a graph which a node runs apart: there, LangGraph's current writer
-    leads to another consumer, or silently nowhere.
-    """
-    frame = getattr(parts, "ag_frame", None) or getattr(parts, "gi_frame", None)
-    return None if frame is None else frame.f_locals.get("stream_writer")
+    def __init__(self, take: Callable[[Part], None]) -> None:
+        super().__init__(take, True)
+        self._begun = False
+
+    def on_chain_start(self, *args: Any, **kwargs: Any) -> Any:
+        if self._begun:
+            return super().on_chain_start(*args, **kwargs)
+        self._begun = True  # the run itself; to the handler it would look like the node around it
+        return None
+
+
+def _added(callbacks: Any, handler: StreamMessagesHandler) -> Any:
+    """Return the callbacks of a config and one more, leaving the given ones as they are."""
+    if isinstance(callbacks, BaseCallbackManager):
+        manager = callbacks.copy()
+        manager.add_handler(handler, inherit=True)
+        return manager
+    return [*(callbacks or ()), handler]
 
 
 def _unwrapped(result: Any) -> Any:

@@ -2,60 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from langchain_core.runnables import RunnableConfig
 
 from dockrion_events import AnyEvent, Event, EventError, Exit, StreamContext, TokenEvent
 
 from ..threads import WorkerPool, run_in_thread
 from .backend import LangGraphBackend
-from .source import Graph
+from .surroundings import Graph
+
+INTERRUPT_KEY: Final = "__interrupt__"
 
 
 class Execution:
-    """Runs a graph once and passes what it streams into the exit; without one, only to its end."""
+    """Runs a graph once; what it reports goes into the exit, and without one nowhere."""
 
     def __init__(
         self,
         graph: Graph,
-        config: RunnableConfig | None,
+        config: Mapping[str, Any] | None,
         options: dict[str, Any],
         context: StreamContext,
         backend: LangGraphBackend,
         exit_: Exit | None = None,
     ) -> None:
         self._graph = graph
-        self._config = config
         self._context = context
-        self._backend = backend
         self._exit = exit_
+        self._config = backend.hooked(graph, config, self._push)
         self._stopped = False
+        self._latest: Any = None
+        self._interrupts: list[Any] = []
+        # As ``ainvoke`` has it; between two parts the consumer may have the graph wait.
         self._options: dict[str, Any] = {
             "output_keys": graph.output_channels,
             **options,
-            "stream_mode": backend.modes,
-            "subgraphs": True,
+            "stream_mode": ["updates", "values"],
         }
 
     async def run(self, payload: Any) -> Any:
         """Run the graph on this event loop and return its output."""
         parts = self._graph.astream(payload, self._config, **self._options)
-        self._backend.watch(parts)  # type: ignore[arg-type]  # declared as an iterator only
         queue = self._context.queue
-        to_event = self._backend.event
         try:
-            async for part in parts:
-                event = to_event(part)
-                if event is not None:
-                    self._push(event)
-                    if queue.crowded:
-                        await queue.room()
+            async for mode, data in parts:
+                self._keep(mode, data)
+                if queue.crowded:
+                    await queue.room()
         finally:
-            await parts.aclose()  # type: ignore[attr-defined]
-        return self._backend.output()
+            await parts.aclose()  # type: ignore[attr-defined]  # declared as an iterator only
+        return self._output()
 
     async def run_apart(self, payload: Any, pool: WorkerPool) -> Any:
         """Run the graph in a worker thread and return its output.
@@ -70,19 +69,29 @@ class Execution:
     def _run_sync(self, payload: Any) -> Any:
         context = self._context
         parts = self._graph.stream(payload, self._config, **self._options)
-        self._backend.watch(parts)  # type: ignore[arg-type]  # declared as an iterator
         try:
-            for part in parts:
-                if self._stopped or context.cancelled:
+            for mode, data in parts:
+                if self._stopped:
                     break
-                event = self._backend.event(part)
-                if event is not None:
-                    self._push(event)
-                    if context.queue.crowded:
-                        context.queue.wait_for_room()
+                self._keep(mode, data)
+                if context.queue.crowded:
+                    context.queue.wait_for_room()
         finally:
-            parts.close()  # type: ignore[attr-defined]
-        return self._backend.output()
+            parts.close()  # type: ignore[attr-defined]  # declared as an iterator only
+        return self._output()
+
+    def _keep(self, mode: str, data: Any) -> None:
+        if mode == "values":
+            self._latest = data
+        elif isinstance(data, dict) and data.get(INTERRUPT_KEY) is not None:
+            self._interrupts.extend(data[INTERRUPT_KEY])
+
+    def _output(self) -> Any:
+        """Return what ``ainvoke`` would have returned, interrupts included."""
+        if not self._interrupts:
+            return self._latest
+        values = self._latest if isinstance(self._latest, dict) else {}
+        return {**values, INTERRUPT_KEY: self._interrupts}
 
     def _push(self, event: AnyEvent) -> None:
         assert self._exit is not None  # without one, the filter lets nothing through

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
-from typing import Any, TypeAlias
+from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.graph import StateGraph
@@ -18,8 +18,7 @@ from langgraph.pregel import Pregel
 from dockrion_events import set_current_context
 
 from ..errors import LoadError
-
-Graph: TypeAlias = "Pregel[Any, Any, Any, Any]"
+from .surroundings import Graph
 
 _KINDS = (
     "a compiled graph, a StateGraph, an @entrypoint, or a function (with no argument or one, the config) "

@@ -14,7 +14,6 @@ from litestar import Litestar
 
 from dockrion_sdk import Dockfile, load_dockfile
 
-from ..app import create_app
 from ..auth import authenticator
 from ..payload import read_payload, validator
 from ..problems import Problem
@@ -40,17 +39,6 @@ def checked_dockfile(path: Path, env: Mapping[str, str], teller: Teller) -> Dock
     for warning in dockfile.warnings:
         teller.say(f"warning: {warning}")
     return dockfile
-
-
-def load_agent(dockfile: Dockfile) -> Litestar:
-    """Return the app of the Dockfile's agent; its lifespan has not begun."""
-    try:
-        return create_app(dockfile)
-    except SystemExit as error:
-        raise Failure(
-            "the agent's module ends the process when it is imported (sys.exit)",
-            'put what is for the command line under if __name__ == "__main__":',
-        ) from error
 
 
 @asynccontextmanager

@@ -42,7 +42,7 @@ class Teller:
         """Write lines to stderr."""
         print("\n".join(self.redact(line) for line in text.splitlines()), file=sys.stderr, flush=True)
 
-    def failure(self, error: Exception) -> int:
+    def failure(self, error: BaseException) -> int:
         """Tell of a failure and return the exit code it stands for."""
         code = FAILED
         if isinstance(error, Failure):
@@ -89,5 +89,5 @@ def told(verbose: bool = False) -> Iterator[Teller]:
     except KeyboardInterrupt:
         teller.say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
-    except Exception as error:  # noqa: BLE001 - the last stop: agents and their modules raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the last stop
         raise typer.Exit(teller.failure(error)) from None

@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..app import create_app
 from ..server import bind, serve
-from .agent import load_agent, not_started, read_dockfile
+from .agent import not_started, read_dockfile
 from .announce import announcement
 from .failure import Failure, Teller
 from .logs import log_to_stderr
@@ -40,7 +41,7 @@ def serve_agent(
     if grace is not None:
         shorter = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
         dockfile = dockfile.model_copy(update={"expose": shorter})
-    app = load_agent(dockfile)
+    app = create_app(dockfile)
     host = expose.host if settings.host is None else settings.host
     port = expose.port if settings.port is None else settings.port
     sock = listening or listen(host, port)

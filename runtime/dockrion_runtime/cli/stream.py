@@ -16,9 +16,10 @@ import typer
 
 from dockrion_events import AnyEvent, CancelledEvent, EncodedEvent, EventsFilter, StreamContext, as_encoded
 
+from ..app import create_app
 from ..service import Service
 from ..stream import Execution
-from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
+from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, told
 from .live import LiveView
 from .logs import log_to_stderr
@@ -59,7 +60,7 @@ def stream(
         out = sys.stdout if live else stack.enter_context(own_stdout())
         dockfile = read_dockfile(path, env_file, teller)
         data = checked_payload(payload, dockfile)
-        app = load_agent(dockfile)
+        app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app) as service:

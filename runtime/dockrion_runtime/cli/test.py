@@ -11,9 +11,10 @@ import typer
 
 from dockrion_adapters.stream import outcome_of
 
+from ..app import create_app
 from ..service import Service
 from ..stream import OutputInvalid
-from .agent import checked_payload, load_agent, own_stdout, read_dockfile, run_agent, running
+from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import TRACEBACK_HINT, Failure, describe, told
 from .logs import log_to_stderr
 from .options import HERE, DockfilePath, EnvFile, PayloadText, Verbose
@@ -27,7 +28,7 @@ def try_agent(
         log_to_stderr(teller, level=logging.WARNING, failures=False)
         dockfile = read_dockfile(path, env_file, teller)
         data = checked_payload(payload, dockfile)
-        app = load_agent(dockfile)
+        app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app) as service:
@@ -44,7 +45,7 @@ async def _output(service: Service, payload: dict[str, Any]) -> bytes:
     context = service.context(request_id, watched=False)
     config = {"configurable": {"thread_id": request_id}}
     # In a task of its own, so that Ctrl-C does not depend on the agent's consent.
-    task = asyncio.ensure_future(outcome_of(service.agent.call(payload, config, context)))
+    task = asyncio.ensure_future(outcome_of(lambda: service.agent.call(payload, config, context)))
     try:
         output, error = await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -9,8 +9,9 @@ from litestar import Litestar
 
 from dockrion_sdk import Dockfile
 
+from ..app import create_app
 from ..service import Service
-from .agent import load_agent, own_stdout, read_dockfile, run_agent, running
+from .agent import own_stdout, read_dockfile, run_agent, running
 from .announce import auth_line, routes
 from .failure import told
 from .logs import log_to_stderr
@@ -22,7 +23,7 @@ def validate(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbo
     with told(verbose) as teller, own_stdout() as out:
         log_to_stderr(teller, level=logging.WARNING)
         dockfile = read_dockfile(path, env_file, teller)
-        app = load_agent(dockfile)
+        app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app):

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
-import types
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, StateGraph
 
-from dockrion_adapters import LoadError
 from dockrion_adapters.langgraph import LangGraphAdapter
+from dockrion_events import get_current_context
 
 from . import graphs
 from .states import Numbers, chain
-from .support import collect, output_of
+from .support import Log, collect, output_of
 
 DONE = {"x": 2, "trail": ["a"]}
 
@@ -204,127 +204,84 @@ async def test_synchronous_callers_in_many_threads(way: str) -> None:
     assert made.log.count("made") == (1 if way == "later" else 0)
 
 
-# -- what cannot be loaded ---------------------------------------------------------------------------
-
-
-class AClass:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (5, "is a int"),
-        (None, "no graph is loaded"),
-        ({"graph": 1}, "is a dict"),
-        (AClass, "class AClass"),
-        (RunnableLambda(lambda x: x), "is a RunnableLambda"),
-        (lambda a, b: None, "takes a, b; a factory has no argument, or one: the config"),
-        (lambda *, key: None, "takes key"),
-        (lambda: 5, "gave a int"),
-        (lambda: AClass, "gave a class AClass"),
-        (lambda: None, "gave a NoneType"),
-        (lambda: 1 // 0, "failed: ZeroDivisionError"),
-        (StateGraph(Numbers), "does not compile"),
-        (lambda: StateGraph(Numbers), "does not compile"),
-    ],
-    ids=str,
-)
-async def test_what_is_no_graph_is_told_while_loading(target: Any, message: str) -> None:
-    with pytest.raises(LoadError) as caught:
-        await LangGraphAdapter(target).ainvoke({"x": 1})
-    assert message in str(caught.value)
-
-
-def failing(*_: Any) -> Any:
-    raise OSError("no database")
-
-
-async def afailing(*_: Any) -> Any:
-    raise OSError("no database")
-
-
-@asynccontextmanager
-async def failing_to_enter() -> AsyncIterator[Any]:
-    raise OSError("no database")
-    yield
-
-
-@asynccontextmanager
-async def failing_to_enter_with(config: RunnableConfig) -> AsyncIterator[Any]:
-    raise OSError("no database")
-    yield
-
-
-@pytest.mark.parametrize(
-    "factory",
-    [
-        failing, afailing, failing_to_enter, failing_to_enter_with,
-        lambda config: failing(), lambda config: afailing(), lambda: afailing(),
-    ],
-    ids=str,
-)  # fmt: skip
-async def test_a_factory_that_fails_is_a_load_error_with_its_cause(factory: Any) -> None:
-    for _ in range(2):  # and again: nothing half open stays behind
-        with pytest.raises(LoadError, match="failed: OSError: no database") as caught:
-            await collect(LangGraphAdapter(factory), {"x": 1})
-        assert isinstance(caught.value.__cause__, OSError)
-
-
-async def test_opening_shows_the_fault_at_the_start_and_leaves_nothing_open() -> None:
-    log: list[str] = []
+def test_one_synchronous_caller_does_not_close_anothers_graph() -> None:
+    entered: list[dict[str, bool]] = []
+    waiting, go_on = threading.Semaphore(0), [threading.Event(), threading.Event()]
 
     @asynccontextmanager
-    async def wrong() -> AsyncIterator[Any]:
-        log.append("enter")
-        yield 5
-        log.append("leave")
+    async def make() -> AsyncIterator[Any]:
+        resource = {"open": True}
+        entered.append(resource)
 
-    adapter = LangGraphAdapter(wrong)
-    with pytest.raises(LoadError, match="gave a int"):
-        await adapter.__aenter__()
-    assert log == ["enter", "leave"]
+        def use(state: Numbers) -> dict[str, Any]:
+            waiting.release()
+            go_on[state["x"]].wait(20)
+            return {"trail": [str(resource["open"])]}
 
-
-async def test_a_failure_after_a_failed_opening_can_be_mended() -> None:
-    attempts: list[int] = []
-
-    async def make() -> Any:
-        attempts.append(1)
-        if len(attempts) == 1:
-            raise OSError("not yet")
-        return builder()
+        yield StateGraph(Numbers).add_node(use).add_edge(START, "use")
+        resource["open"] = False
 
     adapter = LangGraphAdapter(make)
-    with pytest.raises(LoadError):
-        await adapter.ainvoke({"x": 1})
-    assert await adapter.ainvoke({"x": 1}) == DONE
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(adapter.invoke, {"x": place}) for place in range(2))
+        assert waiting.acquire(timeout=20)
+        assert waiting.acquire(timeout=20)
+        for event, call in zip(go_on, (first, second), strict=True):
+            event.set()
+            assert call.result(20)["trail"] == ["True"]
+    assert entered == [{"open": False}] * 2
 
 
-@pytest.fixture
-def module() -> Iterator[types.ModuleType]:
-    made = types.ModuleType("an_agents_module")
-    sys.modules["an_agents_module"] = made
-    yield made
-    del sys.modules["an_agents_module"]
+async def test_what_is_held_does_not_belong_to_the_execution_that_needed_it_first() -> None:
+    seen: list[Any] = []
+
+    @asynccontextmanager
+    async def make() -> AsyncIterator[Any]:
+        seen.append(get_current_context())
+        yield builder()
+
+    async with LangGraphAdapter(make) as adapter:
+        await adapter.aclose()
+        await collect(adapter, {"x": 1})
+    assert seen == [None, None]
 
 
-async def test_entry_points(module: Any) -> None:
-    module.graph, module.make, module.other = compiled(), Made().later, 5
-    for name in ("graph", "make"):
-        assert await run(f"an_agents_module:{name}") == DONE
-    with pytest.raises(LoadError, match="'an_agents_module:other' is a int"):
-        LangGraphAdapter("an_agents_module:other")
-    with pytest.raises(LoadError, match="did you mean 'graph'"):
-        LangGraphAdapter("an_agents_module:grap")
-    with pytest.raises(LoadError, match="write module:attribute"):
-        LangGraphAdapter("an_agents_module")
+async def test_a_caller_that_is_cancelled_while_entering_leaves_nothing_behind() -> None:
+    log = Log()
+
+    @asynccontextmanager
+    async def make() -> AsyncIterator[Any]:
+        log.add("entering")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            log.add("given up")
+        yield builder()
+
+    task = asyncio.create_task(LangGraphAdapter(make).ainvoke({"x": 1}))
+    await log.reached("entering")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log.done == ["entering", "given up"]
 
 
-async def test_names_and_metadata() -> None:
-    named = builder().compile(name="My helper")
-    assert LangGraphAdapter(named).agent_name == "My helper"
-    assert LangGraphAdapter(compiled()).agent_name == "graph"
-    assert LangGraphAdapter(lambda: compiled()).agent_name == "graph"
-    assert LangGraphAdapter(Made().later).agent_name == "later"
-    assert LangGraphAdapter(named).metadata() == {"nodes": ["a"], "checkpointer": None}
+async def test_what_is_held_on_another_event_loop_is_left_there() -> None:
+    made = Made()
+    adapter = LangGraphAdapter(made.held)
+    opened, closed = threading.Event(), asyncio.Event()
+    here = asyncio.get_running_loop()
+
+    async def elsewhere() -> None:
+        await adapter.__aenter__()
+        opened.set()
+        done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(closed.wait(), here))
+        await done
+
+    thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    thread.start()
+    assert await asyncio.to_thread(opened.wait, 20)
+    await adapter.aclose()
+    assert made.log == ["enter", "leave"]
+    closed.set()
+    await asyncio.to_thread(thread.join, 20)

@@ -91,13 +91,14 @@ async def test_a_stream_within_a_node(events: Any, wrapped: bool, config: Any) -
             assert paths(received) == [("a", []), ("leaf", ["sub"]), ("sub", [])]
 
 
-async def test_tokens_within_a_node_are_relative_too_and_reach_the_outer_stream_once() -> None:
+@pytest.mark.parametrize("events", [None, ["token"], "chat"], ids=str)
+async def test_tokens_within_a_node_are_relative_and_reach_the_outer_stream_once(events: Any) -> None:
     inner = graph_of(sub=graph_of(talk=async_node(ScriptedAsync(chunks=chunks_of("one two three")))))
     adapter = LangGraphAdapter(inner)
     seen: list[Any] = []
 
     async def node(state: MessagesState) -> Any:
-        seen.extend([await collect(adapter, HI) for _ in range(2)])
+        seen.extend([await collect(adapter, HI, events=events) for _ in range(2)])
         return {"messages": []}
 
     outer = await collect(graph_of(node=node), HI)
@@ -176,35 +177,6 @@ async def test_an_inner_execution_with_a_context_of_its_own() -> None:
     received = await collect(around(node), {"x": 0})
     assert [name for name, _ in customs(context.drain_queued_events())] == ["inner"]
     assert "inner" not in [name for name, _ in customs(received)]
-
-
-# -- a graph that a node runs apart: its stream has another consumer ---------------------------------
-
-
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
-async def test_our_events_never_go_to_a_foreign_consumer(config: Any) -> None:
-    inner = around(speak)
-    foreign: list[Any] = []
-
-    async def node(state: Numbers) -> Any:
-        parts = inner.astream({"x": 1}, config, stream_mode=["custom", "values"])
-        foreign.extend([part async for part in parts])
-        return {}
-
-    received = await collect(around(node), {"x": 0})
-    assert [data for mode, data in foreign if mode == "custom"] == ["written"]
-    assert [name for name, _ in customs(received)] == ["inner"]
-
-
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
-async def test_events_of_a_graph_awaited_apart_are_not_lost(config: Any) -> None:
-    inner = around(speak)
-
-    async def node(state: Numbers) -> Any:
-        return await inner.ainvoke({"x": 1}, config)
-
-    received = await collect(around(node), {"x": 0})
-    assert "inner" in [name for name, _ in customs(received)]
 
 
 # -- what bubbles out of an inner run ----------------------------------------------------------------

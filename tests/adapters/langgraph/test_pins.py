@@ -11,14 +11,16 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import START, StateGraph
+from langgraph.pregel._messages import StreamMessagesHandler
+from langgraph.pregel.protocol import StreamProtocol
+from langgraph.runtime import Runtime
 from langgraph.types import Interrupt, interrupt
 
-from dockrion_adapters.langgraph.backend import RUNTIME_KEY
-from dockrion_adapters.langgraph.savers import SAVER_KEY
+from dockrion_adapters.langgraph.surroundings import RUNTIME_KEY, SAVER_KEY, STREAM_KEY
 
 from .graphs import loop
 from .states import Numbers, chain
-from .support import ScriptedAsync, chunks_of
+from .support import Scripted, ScriptedAsync, chunks_of
 from .test_tokens import HI, async_node, graph_of
 
 ALL: Any = ["updates", "values", "messages", "tasks", "custom"]
@@ -44,40 +46,71 @@ class Seen:
         assert config is not None
         self.configurable = config["configurable"]
         self.writers = [get_stream_writer(), self.configurable[RUNTIME_KEY].stream_writer]
+        get_stream_writer()("written")
         return {}
 
 
-async def test_the_writer_is_in_the_runtime_and_a_local_of_the_async_generator() -> None:
+def seeded(modes: set[Any], parts: list[Any], written: list[Any]) -> Any:
+    """Return a config that asks a run, and all it holds, to report into these lists."""
+    return {
+        "configurable": {
+            STREAM_KEY: StreamProtocol(parts.append, modes),
+            RUNTIME_KEY: Runtime(stream_writer=written.append),
+        }
+    }
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["root", "subgraph"])
+async def test_a_run_reports_to_the_stream_and_the_writer_of_its_config(deep: bool) -> None:
     seen = Seen()
-    parts = around(seen.node).astream({"x": 1}, stream_mode=ALL, subgraphs=True)
-    async for _ in parts:
-        if seen.writers:
-            found = parts.ag_frame.f_locals["stream_writer"]
-            assert seen.writers == [found, found]
-            break
-    assert seen.writers
-    await parts.aclose()
+    graph = around(around(seen.node)) if deep else around(seen.node)
+    for run in (graph.ainvoke, graph.invoke):
+        parts: list[Any] = []
+        written: list[Any] = []
+        config = seeded({"tasks"}, parts, written)
+        result = run({"x": 1}, config)
+        assert (result if isinstance(result, dict) else await result) == {"x": 1, "trail": []}
+        assert {mode for _, mode, _ in parts} == {"tasks"}
+        assert parts[0][0] == ()
+        assert len(parts) == (4 if deep else 2)
+        assert written == ["written"]
+        assert seen.writers == [config["configurable"][RUNTIME_KEY].stream_writer] * 2
 
 
-def test_the_writer_is_a_local_of_the_generator() -> None:
-    seen = Seen()
-    parts = around(seen.node).stream({"x": 1}, stream_mode=ALL, subgraphs=True)
-    for _ in parts:
-        if seen.writers:
-            found = parts.gi_frame.f_locals["stream_writer"]
-            assert seen.writers == [found, found]
-            break
-    assert seen.writers
-    parts.close()
+async def test_a_part_is_reported_before_the_code_behind_it_runs() -> None:
+    order: list[str] = []
+
+    async def first(state: Numbers) -> dict[str, Any]:
+        order.append("first")
+        return {}
+
+    async def second(state: Numbers) -> dict[str, Any]:
+        order.append("second")
+        return {}
+
+    def report(part: Any) -> None:
+        order.append(("end " if "result" in part[2] else "start ") + part[2]["name"])
+
+    inner = StateGraph(Numbers).add_node(first).add_node(second)
+    inner.add_edge(START, "first").add_edge("first", "second")
+    config = seeded({"tasks"}, [], [])
+    config["configurable"][STREAM_KEY] = StreamProtocol(report, {"tasks"})
+    await around(inner.compile()).ainvoke({"x": 1}, config)
+    within = ["start first", "first", "end first", "start second", "second", "end second"]
+    assert order == ["start node", *within, "end node"]
 
 
-async def test_a_subgraph_has_the_writer_of_the_outermost_stream() -> None:
-    inner, outer = Seen(), Seen()
-    graph = around(around(inner.node))
-    await parts_of(graph, {"x": 1})
-    await parts_of(around(outer.node), {"x": 1})
-    assert inner.writers[0] is inner.writers[1]
-    assert inner.writers[0].__qualname__.endswith("astream.<locals>.stream_writer")
+def test_the_handler_of_messages_takes_a_function_and_whether_subgraphs_count() -> None:
+    taken: list[Any] = []
+    handler = StreamMessagesHandler(taken.append, True)
+    assert handler.run_inline
+    model = Scripted(chunks=chunks_of("a b"))
+    around(lambda _: model.invoke("hi") and {}).invoke({"x": 1}, {"callbacks": [handler]})
+    assert [(mode, message.content) for _, mode, (message, _) in taken] == [
+        ("messages", "a "),
+        ("messages", "b"),
+        ("messages", ""),
+    ]
 
 
 async def test_the_saver_is_lent_in_the_config() -> None:
@@ -105,25 +138,20 @@ _TASK_KEYS: tuple[set[str], ...] = (
 )
 
 
-async def test_the_first_part_is_the_graphs_own_values() -> None:
-    parts = await parts_of(around(chain(Numbers, "a").compile()), {"x": 1})
-    assert parts[0] == ((), "values", {"x": 1, "trail": []})
-
-
-async def test_within_a_node_the_first_part_has_the_graphs_own_namespace() -> None:
+async def test_within_a_node_the_first_task_has_the_graphs_own_namespace() -> None:
     inner = around(around(lambda _: {"x": interrupt("?")}))
     first: list[Any] = []
 
     async def node(state: Numbers) -> Any:
         for _ in range(2):
-            parts = inner.astream({"x": 1}, stream_mode=["updates", "values"], subgraphs=True)
+            parts = inner.astream({"x": 1}, stream_mode=["tasks"], subgraphs=True)
             first.append(await anext(parts))
             await parts.aclose()
         return {}
 
     await around(node).ainvoke({"x": 0})
     (once, mode, _), (again, _, _) = first
-    assert mode == "values"
+    assert mode == "tasks"
     assert [part.split(":")[0] for part in once] == ["node"]
     assert again == (*once, "1")
 

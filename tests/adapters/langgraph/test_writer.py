@@ -1,0 +1,124 @@
+"""What the filter lets through, and what nodes write by LangGraph's own writer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph
+
+from dockrion_adapters.langgraph import LangGraphAdapter
+from dockrion_adapters.langgraph.backend import stream_modes
+from dockrion_events import EventEncoder, EventsFilter, EventTooLarge, TokenEvent, as_text, decode_event
+
+from .states import Numbers
+from .support import collect, customs, output_of, until_failure
+from .test_user_events import asay, here, node_graph
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ("minimal", []),
+        ("chat", ["token", "step", "step"]),
+        (["progress"], ["progress"]),
+        (["custom:b"], ["custom:b"]),
+        (["custom"], ["custom:a", "custom:b", "custom:langgraph"]),
+        (["custom:langgraph"], ["custom:langgraph"]),
+        (["checkpoint", "token"], ["checkpoint", "token"]),
+    ],
+    ids=str,
+)
+async def test_only_what_the_filter_allows_leaves(events: Any, expected: list[str]) -> None:
+    def node(state: Numbers) -> dict[str, Any]:
+        context = here()
+        context.sync_emit_progress("p", 0.1)
+        context.sync_checkpoint("c", 1)
+        context.sync_emit_token("t")
+        context.sync_emit_step("s")
+        context.sync_emit("a")
+        context.sync_emit("b")
+        get_stream_writer()("w")
+        return {}
+
+    received = await collect(node_graph(node), {"x": 0}, events=events)
+    assert [event.type for event in received][1:-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("events", "modes"),
+    [
+        (None, {"messages", "tasks", "custom"}),
+        ("minimal", set()),
+        ([], set()),
+        (["heartbeat"], set()),
+        ("chat", {"messages", "tasks", "custom"}),
+        (["token"], {"messages", "custom"}),
+        (["step"], {"tasks", "custom"}),
+        (["progress"], {"custom"}),
+        (["checkpoint"], {"custom"}),
+        (["custom"], {"custom"}),
+        (["custom:x"], {"custom"}),
+    ],
+    ids=str,
+)
+def test_the_stream_modes_are_those_that_the_filter_needs(events: Any, modes: set[str]) -> None:
+    assert stream_modes(EventsFilter(events)) == modes
+
+
+async def test_unencodable_data_of_langgraphs_writer_does_not_end_the_run() -> None:
+    cycle: list[Any] = []
+    cycle.append(cycle)
+
+    def node(state: Numbers) -> dict[str, Any]:
+        get_stream_writer()(cycle)
+        get_stream_writer()(object())
+        return {"x": 5}
+
+    adapter = LangGraphAdapter(node_graph(node))
+    received = [decode_event(line) async for line in adapter.invoke_stream({"x": 0}, serialize=True)]
+    assert [data["type"] for name, data in customs(received) if name == "langgraph"] == [
+        "builtins.list",
+        "builtins.object",
+    ]
+    assert output_of(received) == {"x": 5, "trail": []}
+
+
+async def test_events_written_by_hand_are_held_to_the_same_rules() -> None:
+    """A node may hand on what it read from another stream; the life cycle is not its to write."""
+    inner = LangGraphAdapter(node_graph(asay))
+    seen: list[Any] = []
+
+    async def relay(state: Numbers) -> dict[str, Any]:
+        # A thread of its own, so that nothing of the inner graph is seen here but by this hand.
+        stream = inner.invoke_stream({"x": 0}, config={"configurable": {"thread_id": "own"}})
+        here().sync_emit("here", {"n": 0})
+        async for event in stream:
+            seen.append((event, event.sequence))
+            get_stream_writer()(event)
+        return {}
+
+    received = await collect(node_graph(relay), {"x": 0}, events=["custom:here"])
+    assert customs(received) == [("here", {"n": 0}), ("here", {"n": 1})]
+    assert len(received) == 4
+    assert [event.sequence for event, _ in seen] == [sequence for _, sequence in seen]
+
+
+async def test_a_large_token_is_cut_and_not_lost() -> None:
+    words = "x" * 3000
+
+    async def node(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(words, id="m", response_metadata={"finish_reason": "stop"})]}
+
+    graph = StateGraph(MessagesState).add_node(node).add_edge(START, "node").compile()
+    stream = LangGraphAdapter(graph).invoke_stream({"messages": []}, events_filter=EventsFilter(["token"]))
+    stream.leave_as(as_text, EventEncoder(max_bytes=1000))
+    received, error = await until_failure(stream)
+    assert isinstance(error, EventTooLarge)  # the output, which is as large
+    events = [decode_event(line) for line in received]
+    parts = [event for event in events if isinstance(event, TokenEvent)]
+    assert "".join(part.content for part in parts) == words
+    assert [part.finish_reason for part in parts if part.finish_reason] == ["stop"]
+    assert len(events) == len(parts) + 1
