@@ -14,6 +14,8 @@ from .report import RESULTS, Row, print_table, write_page, write_results
 from .rounds import Plan
 from .scenarios import SCENARIOS
 
+BUSY = 0.7  # processes that run besides, on average over the last minute
+
 
 def main() -> int:
     """Measure and report; return 1 where a goal was missed."""
@@ -32,6 +34,12 @@ def main() -> int:
     if options.profile:
         os.environ["BENCHMARK_PROFILE"] = "1"
     pin(CLIENT_CORE)
+    if os.getloadavg()[0] > BUSY:
+        print(
+            f"the machine is busy (load {os.getloadavg()[0]:.1f}): what shares the two cores shares the "
+            "figures, the speeds most of all; processor time beside them tells more",
+            file=sys.stderr,
+        )
     plan = Plan.quick() if options.quick else Plan()
     rows = _measure(options.scenarios or list(SCENARIOS), plan)
     print_table(rows)

@@ -11,7 +11,7 @@ from ..rounds import Plan, Sample, Streaming, alternate, comparable, quartiles, 
 from ..server import Server
 
 TOKENS = 2000
-LOADS = ((1, 50), (50, 2))  # streams at once, and how often
+LOADS = ((1, 100), (50, 3))  # streams at once, and how often
 
 
 async def measure(plan: Plan) -> list[Row]:

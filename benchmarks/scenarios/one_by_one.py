@@ -10,7 +10,7 @@ from ..rounds import Plan, Streaming, alternate, comparable, speed_row
 from ..server import Server
 
 TOKENS = 2000
-LOADS = ((1, 12), (20, 1))  # streams at once, and how often
+LOADS = ((1, 25), (20, 2))  # streams at once, and how often
 
 
 async def measure(plan: Plan) -> list[Row]:
