@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from .service import Service
 from .sse import EventResponse
 from .stream import OutputInvalid, failure_event
 
-VERSION: Final = "0.1.0"
+VERSION: Final = version("dockrion-sdk")
 
 
 def invoking_routes(service: Service) -> list[BaseRouteHandler]:

@@ -118,7 +118,7 @@ class QueueBackend:
     def _full(self) -> bool:
         if self._items and len(self._items) >= self._limit and not self._closed:
             return True
-        self.crowded: bool = False
+        self.crowded = False
         return False
 
     def wait_for_room(self) -> None:
