@@ -199,11 +199,6 @@ class EventStream(Generic[T]):
         """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""
         return (self._exit or self._start()).gather(seconds)
 
-    @property
-    def waiting(self) -> int:
-        """How many events can be taken."""
-        return self._exit.waiting if self._exit is not None else 0
-
     def take(self) -> list[T]:
         """Return what is ready, without waiting; `complete` behind the last of it.
 

@@ -80,11 +80,6 @@ class Exit:
         """Wait up to ``seconds`` for more than waits already; see `QueueBackend.gather`."""
         return self._queue.gather(seconds)
 
-    @property
-    def waiting(self) -> int:
-        """How many events can be taken."""
-        return len(self._queue)
-
     def take(self, last: AnyEvent | None = None) -> list[Any]:
         """Take what waits, numbered and in this exit's form; ``last``, an encoded event, behind it."""
         items = self._queue.drain()

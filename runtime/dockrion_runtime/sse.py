@@ -101,14 +101,17 @@ class EventResponse:
         execution = self._execution
         loop = asyncio.get_running_loop()
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        waiting = execution.waiting
+        await execution.wait()  # starts the agent
         while not self._gone:
-            if execution.waiting:
+            if waiting():
                 # After a disconnect a server's send may return at once; without this an agent that
                 # never waits would keep the loop to itself.
                 await asyncio.sleep(0)
             else:
                 await execution.wait()
-            if execution.waiting < FEW and loop.time() - self._last_sent < GATHER_SECONDS:
+            now = loop.time()
+            if now - self._last_sent < GATHER_SECONDS and waiting() < FEW:
                 await execution.gather(GATHER_SECONDS)
             chunks = execution.take()
             if self._gone:
@@ -118,11 +121,11 @@ class EventResponse:
             if execution.ended:
                 self._release()  # its place is free, whatever the reader makes of the end
             for chunk in chunks:
-                self._sending_since = loop.time()
+                self._sending_since = self._last_sent = now
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                self._sending_since = 0.0
-            if chunks:
-                self._last_sent = loop.time()
+                if len(chunks) > 1:
+                    now = loop.time()
+            self._sending_since = 0.0
             if execution.ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return

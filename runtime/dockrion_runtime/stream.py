@@ -136,9 +136,9 @@ class Execution(Generic[T]):
         return self._stream.gather(seconds)
 
     @property
-    def waiting(self) -> int:
-        """How many events can be taken."""
-        return self._stream.waiting
+    def waiting(self) -> Callable[[], int]:
+        """A function that says how many events can be taken."""
+        return self._stream.context.queue.__len__
 
     def take(self) -> list[T]:
         """Return what is ready, in the form that was asked for; the terminal event behind it."""

@@ -57,10 +57,9 @@ class QueueBackend:
         self._high_water = high_water
         self._limit: float = math.inf
         self.crowded: bool = False
-        self._sleeper: list[
-            asyncio.Future[None]
-        ] = []  # what the consumer waits for: whoever takes it, sets it
-        self._patient: list[asyncio.Future[None]] = []  # the same, to be set for a crowd only
+        # What the consumer waits for; whoever takes it out, sets it. The patient one is for a crowd only.
+        self._sleeper: list[asyncio.Future[None]] = []
+        self._patient: list[asyncio.Future[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attached = False
         self._asked_at = 0.0
