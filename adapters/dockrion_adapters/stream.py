@@ -92,6 +92,28 @@ class EventStream(Generic[T]):
     raised in place of ``complete``.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_agent_name",
+        "_beat",
+        "_context",
+        "_encoder",
+        "_ended",
+        "_exit",
+        "_form",
+        "_framework",
+        "_loop",
+        "_metadata",
+        "_next",
+        "_output_refused",
+        "_ready",
+        "_run",
+        "_started_at",
+        "_taking",
+        "_task",
+        "check_output",
+    )
+
     def __init__(
         self,
         run: Run,

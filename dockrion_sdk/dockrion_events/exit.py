@@ -26,6 +26,8 @@ class Exit:
     anywhere on that loop.
     """
 
+    __slots__ = ("_encoder", "_envelope", "_form", "_queue", "_sequence", "context")
+
     def __init__(
         self,
         context: StreamContext,

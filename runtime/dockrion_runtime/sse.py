@@ -45,6 +45,22 @@ class EventResponse:
     is not touched for each event.
     """
 
+    __slots__ = (
+        "_abort",
+        "_execution",
+        "_gone",
+        "_heartbeat",
+        "_heartbeat_events",
+        "_last_sent",
+        "_on_close",
+        "_released",
+        "_send_deadline",
+        "_sender",
+        "_sending_since",
+        "_task",
+        "_timer",
+    )
+
     def __init__(
         self,
         execution: Execution[bytes],

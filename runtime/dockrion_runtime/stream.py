@@ -98,6 +98,8 @@ class Execution(Generic[T]):
     `stop` was given. The first cause of an end wins.
     """
 
+    __slots__ = ("_ended", "_max_seconds", "_redact", "_stream", "_timer", "_verdict")
+
     def __init__(
         self,
         stream: EventStream[Any],
