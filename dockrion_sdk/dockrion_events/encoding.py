@@ -286,7 +286,7 @@ class EventEncoder:
         if not self._stamp_from <= _time() < self._stamp_until:
             self._renew_stamp()
         try:
-            data = b'{"type":"token","content":%b%b' % (_encode(content), self._stamp)
+            data = b'{"type":"token","content":' + _encode(content) + self._stamp
         except UnicodeEncodeError:
             return self.encode(TokenEvent(content))
         if len(data) >= self._threshold:

@@ -13,10 +13,7 @@ from .encoding import encode_json, sse_prefix
 from .events import AnyEvent
 
 CHUNK_BYTES = 64 * 1024
-"""Bytes from which on a chunk of Server-Sent Events is sent by itself."""
-
-
-_ENDS = tuple(b"%d}\n\n" % number for number in range(4096))  # writing the number is a third of a frame
+"""Bytes that a chunk of Server-Sent Events has, about, where there is more to send."""
 
 
 class Envelope(NamedTuple):
@@ -68,27 +65,35 @@ def as_text(events: list[Any], envelope: Envelope, sequence: int) -> list[str]:
 def as_sse(events: list[Any], envelope: Envelope, sequence: int) -> list[bytes]:
     """Return the events as Server-Sent Events without ids, joined into chunks to be sent at once.
 
-    The JSON is never built by itself: a burst's events are joined once, straight into their chunk.
-    A chunk ends with the frame that takes it past `CHUNK_BYTES`.
+    The JSON is never built by itself: a burst's events are joined once, straight into their chunk. A
+    chunk has about `CHUNK_BYTES`: as many events as have that many bytes on average.
     """
+    if len(events) == 1:
+        (event,) = events
+        return [b"%b%b%b%d}\n\n" % (sse_prefix(event.type), event.json, envelope.json, sequence + 1)]
+    count = len(events)
+    jsons = [event.json for event in events]
+    prefixes = [sse_prefix(event.type) for event in events]
+    ends = _ends(sequence + 1, count)
+    size = sum(map(len, jsons)) + (len(envelope.json) + 40) * count
+    at_once = max(1, count if size < CHUNK_BYTES else count * CHUNK_BYTES // size)
     chunks = []
-    parts: list[bytes] = []
-    tail = envelope.json
-    around = len(tail) + 40
-    size = 0
-    kind, prefix = "", b""
-    for event in events:
-        sequence += 1
-        if event.type is not kind:  # most events are like the one before
-            kind = event.type
-            prefix = sse_prefix(kind)
-        json = event.json
-        parts += (prefix, json, tail, _ENDS[sequence] if sequence < len(_ENDS) else b"%d}\n\n" % sequence)
-        size += len(json) + around
-        if size >= CHUNK_BYTES:
-            chunks.append(b"".join(parts))
-            parts = []
-            size = 0
-    if parts:
+    for start in range(0, count, at_once):
+        part = slice(start, start + at_once)
+        here = jsons[part]
+        parts = [envelope.json] * (4 * len(here))
+        parts[0::4] = prefixes[part]
+        parts[1::4] = here
+        parts[3::4] = ends[part]
         chunks.append(b"".join(parts))
     return chunks
+
+
+_ENDS = [b"%d}\n\n" % number for number in range(4096)]  # writing the number is a third of a frame's work
+
+
+def _ends(first: int, count: int) -> list[bytes]:
+    """Return what ends the frames of these numbers."""
+    if first + count <= len(_ENDS):
+        return _ENDS[first : first + count]
+    return [b"%d}\n\n" % number for number in range(first, first + count)]

@@ -6,7 +6,6 @@ import asyncio
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable
 from typing import Final
 
@@ -53,7 +52,7 @@ class QueueBackend:
     )
 
     def __init__(self, *, high_water: int = HIGH_WATER) -> None:
-        self._items: deque[AnyEvent] = deque()
+        self._items: list[AnyEvent] = []
         self._high_water = high_water
         self._limit: float = math.inf
         self.crowded: bool = False
@@ -215,8 +214,10 @@ class QueueBackend:
     def drain(self) -> list[AnyEvent]:
         """Take everything that waits, in order, and let emitters go on."""
         self._nudged = False
-        pop = self._items.popleft
-        drained = [pop() for _ in range(len(self._items))]
+        items = self._items
+        count = len(items)  # what an emitter appends from here on stays for the next time
+        drained = items[:count]
+        del items[:count]
         if self._attached:
             self._limit = self._high_water
         self.crowded = False
