@@ -47,7 +47,7 @@ class Exit:
             context._encoder = encoder
             context._token = encoder.encode_token
         context._heartbeat = heartbeat
-        self.context = context
+        self.context: StreamContext = context
         self._form = form or (as_objects if encoder is None else as_encoded)
         self._encoder = encoder
         self._queue = context.queue
