@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .backends import StreamingBackend
-from .context import StreamContext, context_scope, get_current_context, set_current_context
+from .context import StreamContext
+from .current import context_scope, get_current_context, set_current_context
 from .encoding import MAX_EVENT_BYTES, EventEncoder, encode_json, sse_comment, sse_frame
 from .errors import (
     DockrionError,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar, Token, copy_context
+from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from . import build
 from .backends.base import StreamingBackend
+from .current import context_scope
 from .errors import DockrionWarning, EventError, RunCancelled, StreamClosed
 from .events import (
     MANDATORY,
@@ -36,28 +36,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NOT_SENT = MANDATORY | {HeartbeatEvent.type}
-
-_current: ContextVar[StreamContext | None] = ContextVar("dockrion_context", default=None)
-
-
-def get_current_context() -> StreamContext | None:
-    """Return the context of the execution this code runs in, or None outside of any."""
-    return _current.get()
-
-
-def set_current_context(context: StreamContext | None) -> Token[StreamContext | None]:
-    """Make ``context`` the current one here; the token undoes it (``token.var.reset(token)``)."""
-    return _current.set(context)
-
-
-@contextmanager
-def context_scope(context: StreamContext | None) -> Iterator[StreamContext | None]:
-    """Make ``context`` the current one within the block."""
-    token = _current.set(context)
-    try:
-        yield context
-    finally:
-        _current.reset(token)
 
 
 class StreamContext:
