@@ -8,7 +8,14 @@
     │   ├── EventTooLarge            over the size or the depth that one event may have
     │   └── NotSerialisable          a value that contains itself
     ├── InvalidFilter (ValueError)   an events filter that names what does not exist
-    └── StreamClosed                 an emit after the terminal event, outside any execution
+    ├── StreamClosed                 an emit after the terminal event, outside any execution
+    └── BusError                     what a run's log cannot do
+        ├── BackendUnavailable       the store does not answer, or cannot take what it is given
+        ├── RunNotFound              there is no such run, or it is not kept any more
+        ├── RunExists                a run of that name is there already
+        ├── RunEnded                 the run has its terminal event, and it is another one
+        ├── Superseded               somebody else executes the run by now
+        └── LogLost                  events that were in the log are missing from it
 
     RunCancelled (BaseException)     raised by ``sync_*`` calls once the execution is cancelled
     DockrionWarning (UserWarning)    something was ignored, and the program goes on
@@ -43,6 +50,34 @@ class InvalidFilter(DockrionError, ValueError):
 
 class StreamClosed(DockrionError):
     """The context's terminal event has been emitted; nothing may follow it."""
+
+
+class BusError(DockrionError):
+    """A run, or its log, is not in the state that the call needs."""
+
+
+class BackendUnavailable(BusError):
+    """The store could not be reached, or refused to work; the message says which, and what to look at."""
+
+
+class RunNotFound(BusError):
+    """There is no run of that name; it never was, or its time is over."""
+
+
+class RunExists(BusError):
+    """A run of that name is there already."""
+
+
+class RunEnded(BusError):
+    """The run has ended, and not by what was to be appended."""
+
+
+class Superseded(BusError):
+    """The claim is not the newest: somebody else executes the run by now."""
+
+
+class LogLost(BusError):
+    """The store lacks events that it had taken, so that the next ones would leave a hole."""
 
 
 class RunCancelled(BaseException):

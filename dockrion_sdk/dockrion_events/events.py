@@ -3,8 +3,8 @@
 An event's JSON object holds ``type``, the fields of its class, ``timestamp`` (ISO 8601, UTC, of the
 emission), the identifier (``request_id`` in a direct stream, ``run_id`` in a run) and ``sequence``.
 Optional fields that are not set are left out. ``sequence`` counts from 1 without a hole; it is given
-where events leave the execution, so an event that has not left yet has sequence 0, and a heartbeat,
-which belongs to a connection and not to the stream, never has one.
+where events leave the execution, so an event that has not left yet has sequence 0, and a heartbeat
+or a gap, which belong to a connection and not to the stream, never have one.
 """
 
 from __future__ import annotations
@@ -151,6 +151,26 @@ class CancelledEvent(Event, tag_field="type", tag="cancelled"):
     reason: str | None = None
 
 
+class RestartedEvent(Event, tag_field="type", tag="restarted"):
+    """The run is executed again, or resumed, by another executor; ``attempt`` counts from 2."""
+
+    type: ClassVar[str] = "restarted"
+
+    attempt: int
+
+
+class GapEvent(Event, tag_field="type", tag="gap"):
+    """Events are missing here: from ``requested`` up to ``first_available``, which is the next to come.
+
+    Made for one reader; has no sequence.
+    """
+
+    type: ClassVar[str] = "gap"
+
+    requested: int
+    first_available: int
+
+
 class UnknownEvent(Event):
     """An event of a type that this version does not know; ``fields`` holds what it carried."""
 
@@ -161,22 +181,23 @@ class UnknownEvent(Event):
 class EncodedEvent(msgspec.Struct, gc=False):
     """An event that is JSON already.
 
-    Until it leaves the execution, ``json`` is its object without the closing brace; the exit adds
-    identifier and sequence once, and from then on the bytes never change.
+    Until it leaves the execution, ``sequence`` is 0 and ``json`` its object without the closing brace;
+    the exit adds identifier and sequence once, and from then on the bytes never change. An event that
+    belongs to one reader only (``gap``) is complete and has the sequence None.
     """
 
     type: str
     json: bytes
-    sequence: int = 0
+    sequence: int | None = 0
 
     def decode(self) -> Event:
         """Return the event as an object; a new one on each call."""
-        return decode_event(self.json if self.sequence else self.json + b"}")
+        return decode_event(self.json + b"}" if self.sequence == 0 else self.json)
 
 
 AnyEvent: TypeAlias = Event | EncodedEvent
 
-MANDATORY: Final = frozenset({"started", "complete", "error", "cancelled"})
+MANDATORY: Final = frozenset({"started", "complete", "error", "cancelled", "restarted", "gap"})
 TERMINAL: Final = frozenset({"complete", "error", "cancelled"})
 CONFIGURABLE: Final = ("token", "step", "progress", "checkpoint", "heartbeat", "custom")
 
@@ -192,6 +213,8 @@ EVENT_CLASSES: Final[dict[str, type[Event]]] = {
         CompleteEvent,
         ErrorEvent,
         CancelledEvent,
+        RestartedEvent,
+        GapEvent,
     )
 }
 

@@ -1,0 +1,11 @@
+"""The event bus: the logs of runs, kept in memory or in Redis.
+
+`base` is the contract and can be read without any implementation; each implementation has a room of
+its own, and nothing but ``redis`` imports the Redis driver.
+"""
+
+from __future__ import annotations
+
+from .base import Claim, EventBackend, Follower, RunRecord, RunStatus
+
+__all__ = ["Claim", "EventBackend", "Follower", "RunRecord", "RunStatus"]

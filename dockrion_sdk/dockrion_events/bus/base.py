@@ -1,0 +1,239 @@
+"""The contract of an event backend: run records, their logs, and the claims on executing them.
+
+The three live behind one contract because they change together: a terminal event ends the log, the
+run and the claim in one step.
+
+A run's log holds `EncodedEvent` objects that are complete; sequences begin at 1 and have no holes. What a
+follower gets is what is in the log. The first terminal event wins and is the last event of the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from ..events import EncodedEvent
+
+RunStatus: TypeAlias = Literal["accepted", "running", "completed", "failed", "cancelled"]
+
+ENDED: Final[frozenset[RunStatus]] = frozenset({"completed", "failed", "cancelled"})
+
+STATUS_OF_TERMINAL: Final[dict[str, RunStatus]] = {
+    "complete": "completed",
+    "error": "failed",
+    "cancelled": "cancelled",
+}
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as it was when it was read. Times are UTC, by the backend's clock.
+
+    ``key`` names the run within the backend. ``request`` is what the run's creator gave, and nobody
+    else reads it. ``attempt`` counts the claims so far. ``first_sequence`` is that of the oldest
+    event that is still kept, ``last_sequence`` that of the newest; of a log without events they are
+    1 and 0. ``terminal`` is the terminal event.
+    """
+
+    key: str
+    owner: str
+    status: RunStatus
+    request: bytes
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    attempt: int = 0
+    first_sequence: int = 1
+    last_sequence: int = 0
+    terminal: EncodedEvent | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has its terminal event."""
+        return self.status in ENDED
+
+
+class Claim:
+    """The right to append to a run, until it is `revoked`.
+
+    ``token`` grows with every claim on the same run: the backend refuses what carries an older one.
+    ``revoked`` is a future of the loop that the claim was made on. It is done as soon as the backend
+    knows that the right is gone, and its result says why: ``cancelled`` (the run was ended by
+    somebody else), ``superseded`` (somebody else claimed it) or ``lost`` (there is no such run any
+    more). It stays pending where the claim's holder ends the run.
+    """
+
+    __slots__ = ("record", "revoked", "token")
+
+    def __init__(self, record: RunRecord, token: int, revoked: asyncio.Future[str]) -> None:
+        self.record = record
+        self.token = token
+        self.revoked = revoked
+
+    def revoke(self, why: str) -> None:
+        """Make it known that the right is gone; for backends, on the claim's loop."""
+        if not self.revoked.done():
+            self.revoked.set_result(why)
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A terminal event for a run whose next sequence is not known yet.
+
+    Both parts are `EncodedEvent` drafts whose JSON is complete but for the number and the closing
+    brace: it ends with ``"sequence":``. ``started`` is appended before ``terminal`` where the log is
+    empty, because every stream begins with it.
+    """
+
+    started: EncodedEvent
+    terminal: EncodedEvent
+
+
+class Follower(Protocol):
+    """One reader's place in a run's log: stored events, then live ones, each once and in order.
+
+    One task uses it. It costs the run nothing: a reader that does not read has a cursor, no queue.
+    """
+
+    @property
+    def position(self) -> int:
+        """The sequence of the last event that was returned; at first, that of the cursor."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last event there will be was returned."""
+
+    async def next_batch(self) -> list[EncodedEvent]:
+        """Wait for what comes after `position` and return it; an empty list after the end or a `nudge`.
+
+        A batch is bounded (some hundred events or some 100 KiB), so that a replay need not fit into
+        memory. The list is the caller's; the events are shared and must not be changed.
+
+        Where events that the reader lacks are not kept any more, a ``gap`` event comes first. Where
+        the cursor lies beyond the end of a run that has ended, a ``gap`` comes and then the run's
+        terminal event. Where the run itself is gone, an ``error`` event with the code ``RUN_LOST``
+        ends the following. These have ``sequence`` None.
+
+        Cancelling it loses nothing. Raises `BackendUnavailable` where the log could not be read for
+        longer than the backend is patient.
+        """
+
+    def nudge(self) -> None:
+        """Make a waiting `next_batch`, or else the next one, return what it has, if only an empty list."""
+
+    def close(self) -> None:
+        """Stop following; a waiting `next_batch` returns. May be called again."""
+
+
+class EventBackend(ABC):
+    """Keeps runs; see the module. Belongs to the event loop that it was opened on.
+
+    Every method may raise `BackendUnavailable`: the store could not be reached for as long as the
+    backend tries, and whether the change happened is not known. Every change may then be made again:
+    one that has happened already is recognised and succeeds once more.
+
+    After its end a run is kept for ``stream_ttl_seconds``, then it is gone. A log keeps at least the
+    newest ``max_events_per_run`` events, and not many more; older ones go first.
+    """
+
+    name: str
+    """A short name for messages, such as ``memory``."""
+
+    durable: bool
+    """Whether runs outlive this process, and other processes see them."""
+
+    @abstractmethod
+    async def open(self) -> list[str]:
+        """Connect, and return one line for each thing about the store that is not safe.
+
+        Raises `BackendUnavailable` where there is no store, or one that cannot work at all.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything; followers end, and what is called later raises `BackendUnavailable`."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Return if the store answers, soon; else raise `BackendUnavailable`."""
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def create_run(self, key: str, *, owner: str, request: bytes) -> tuple[RunRecord, bool]:
+        """Accept a run for execution, in order of acceptance; say whether it is new.
+
+        Where ``key`` exists the record there is returned and nothing changes: the caller compares
+        the requests. Many calls at once make one run.
+        """
+
+    @abstractmethod
+    async def open_run(self, key: str, *, owner: str, request: bytes) -> Claim:
+        """Make a run that is running already and belongs to the caller; it has no lease.
+
+        Nobody else can claim it. Raises `RunExists`.
+        """
+
+    @abstractmethod
+    async def get_run(self, key: str) -> RunRecord:
+        """Return the record. Raises `RunNotFound`."""
+
+    @abstractmethod
+    async def list_runs(self, owner: str, *, limit: int, before: RunRecord | None = None) -> list[RunRecord]:
+        """Return the owner's runs, newest first by ``(created_at, key)``, from behind ``before`` on.
+
+        Of ``before`` only ``created_at`` and ``key`` are looked at; it need not exist any more.
+        """
+
+    @abstractmethod
+    async def end_run(self, key: str, ending: Ending) -> RunRecord:
+        """End a run from outside, in one step: append its ending, and revoke the claim on it.
+
+        A run that has ended already stays as it is. Returns the record as it is then. Raises
+        `RunNotFound`.
+        """
+
+    # -- executing -----------------------------------------------------------------------------
+
+    @abstractmethod
+    async def claim(
+        self, executor: str, *, accepted: int, expired: int, lease_seconds: float, timeout: float
+    ) -> list[Claim]:
+        """Claim up to so many accepted runs, oldest first, and up to so many whose lease has expired.
+
+        Waits up to ``timeout`` seconds for the first. The lease begins now, and counts by the
+        store's own clock. A run is claimed by one caller at a time. Cancelling the call may leave
+        a claimed run behind, until its lease expires.
+        """
+
+    @abstractmethod
+    async def renew(self, claims: Sequence[Claim], *, lease_seconds: float) -> None:
+        """Begin the leases of claims made by `claim` anew; revoke those whose right is gone."""
+
+    @abstractmethod
+    async def append(self, claim: Claim, events: Sequence[EncodedEvent]) -> None:
+        """Append complete events that follow the log's last one, all or none of them.
+
+        A terminal event may only be the last, and ends the run in the same step. Events that are in
+        the log already, byte for byte and by the same token, count as appended.
+
+        Raises `RunEnded` where the run has another end, `Superseded` where the token is not the
+        newest, `RunNotFound` where the run is gone, and `LogLost` where the log lacks events that
+        came before these: the store has lost data.
+        """
+
+    @abstractmethod
+    async def release(self, claim: Claim) -> None:
+        """Hand a run back: it is accepted again, and its log stays. Nothing where the right is gone."""
+
+    # -- reading -------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def follow(self, key: str, *, after: int) -> Follower:
+        """Return a follower from behind the sequence ``after`` (0: from the first). Raises `RunNotFound`.
+
+        A cursor beyond the end of a run that goes on waits until the run gets there.
+        """
