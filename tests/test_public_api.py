@@ -11,12 +11,13 @@ import dockrion_adapters
 import dockrion_events
 
 EVENTS = """
-    AnyEvent BackendUnavailable BusError EVENT_CLASSES CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent CustomEvent DockrionError
-    DockrionWarning EncodedEvent ErrorEvent Event EventEncoder EventError EventTooLarge EventsFilter Exit
-    GapEvent HeartbeatEvent InvalidEvent InvalidFilter LogLost MANDATORY MAX_EVENT_BYTES NotSerialisable PRESETS
-    ProgressEvent QueueBackend RestartedEvent RunCancelled RunEnded RunExists RunNotFound StartedEvent StepEvent StreamClosed StreamContext
-    StreamingBackend Superseded TERMINAL TokenEvent UnknownEvent as_encoded as_objects as_sse as_text context_scope
-    decode_event encode_json get_current_context set_current_context sse_comment sse_frame
+    AnyEvent BackendUnavailable BusError CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent
+    CustomEvent DockrionError DockrionWarning EVENT_CLASSES EncodedEvent ErrorEvent Event EventEncoder
+    EventError EventTooLarge EventsFilter Exit GapEvent HeartbeatEvent InvalidEvent InvalidFilter LogLost
+    MANDATORY MAX_EVENT_BYTES NotSerialisable PRESETS ProgressEvent QueueBackend RestartedEvent
+    RunCancelled RunEnded RunExists RunNotFound StartedEvent StepEvent StreamClosed StreamContext
+    StreamingBackend Superseded TERMINAL TokenEvent UnknownEvent as_encoded as_objects as_sse as_text
+    context_scope decode_event encode_json get_current_context set_current_context sse_comment sse_frame
 """
 
 ADAPTERS = """

@@ -49,10 +49,10 @@ def test_a_field_from_the_future_is_passed_over() -> None:
 
 
 def test_a_type_from_the_future_is_kept() -> None:
-    event = decode_event('{"type":"gap","requested":5,"first_available":9,"run_id":"r"}')
+    event = decode_event('{"type":"pause","seconds":5,"why":"rest","run_id":"r"}')
     assert isinstance(event, UnknownEvent)
-    assert (event.type, event.run_id, event.sequence) == ("gap", "r", 0)
-    assert event.fields == {"requested": 5, "first_available": 9}
+    assert (event.type, event.run_id, event.sequence) == ("pause", "r", 0)
+    assert event.fields == {"seconds": 5, "why": "rest"}
 
 
 @pytest.mark.parametrize(
