@@ -26,6 +26,7 @@ from dockrion_events import (
     as_text,
     set_current_context,
 )
+from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
 
 from .errors import AgentCancelled, AgentFailed
@@ -216,6 +217,15 @@ class EventStream(Generic[T]):
         if exit_.closed and self._task is not None and not self._task.done():
             return asyncio.wait((self._task,))
         return exit_.wait()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the agent emits nothing more: only its end is still to come, or has come."""
+        return self._exit is None or self._exit.closed
+
+    def hang(self, waiter: Waiter) -> None:
+        """Let ``waiter`` be told, once, when `take` has something; not before the first `wait`."""
+        (self._exit or self._start()).hang(waiter)
 
     def gather(self, seconds: float) -> Awaitable[None]:
         """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .process import held_by, leave
 from .service import Service
-from .sse import ABORT
+from .sse import CONNECTION
 
 SETTLING_SECONDS: Final = 0.05
 """How long responses that are complete get to be taken off the books before anything is said."""
@@ -28,15 +28,47 @@ log = logging.getLogger("dockrion")
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol; a response can drop its connection through the scope.
-
-    Raising in a response leaves the socket open where the reader has stopped reading, because the
-    transport waits for it to take what is buffered.
-    """
+    """uvicorn's HTTP protocol, with a `Connection` in the scope of each request."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
+        self.scope["extensions"] = {CONNECTION: Connection(self)}  # type: ignore[dict-item]  # typed for dicts only
+
+
+class Connection:
+    """What a response may do with its connection besides ``send``; see `dockrion_runtime.sse`."""
+
+    __slots__ = ("_protocol", "_scope")
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._scope = protocol.scope
+
+    def abort(self) -> None:
+        """Drop the connection, whatever is still to be sent.
+
+        Raising in a response leaves the socket open where the reader has stopped reading, because
+        the transport waits for it to take what is buffered.
+        """
+        self._protocol.transport.abort()
+
+    def write(self, body: bytes) -> bool:
+        """Send a part of a streamed body now, as ``send`` would; False where only ``send`` can.
+
+        That is where the reader is behind or gone, and where the body has no chunks.
+        """
+        protocol = self._protocol
+        cycle = protocol.cycle
+        if (
+            cycle.scope is not self._scope  # the reader has sent its next request already
+            or cycle.disconnected
+            or cycle.response_complete
+            or not cycle.chunked_encoding
+            or protocol.flow.write_paused
+        ):
+            return False
+        protocol.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
 
 
 class Server(uvicorn.Server):

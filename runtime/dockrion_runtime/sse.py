@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, cast
 
 from litestar.types import Receive, Scope, Send
 
 from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_comment, sse_frame
+from dockrion_events.backends.queue import Bell
 
 from .stream import Execution
 
@@ -24,14 +25,24 @@ FEW: Final = 128
 SEND_DEADLINE: Final = 20.0
 """Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
-ABORT: Final = "dockrion.abort"
-"""The ASGI extension by which a server lets a response drop its connection at once."""
+CONNECTION: Final = "dockrion.connection"
+"""The ASGI extension by which a server lets a response at its connection (`Connection`)."""
 
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+
+
+class Connection(Protocol):
+    """What our server offers a response besides ``send``; other servers do not, and nothing is lost."""
+
+    def abort(self) -> None:
+        """Drop the connection, whatever is still to be sent."""
+
+    def write(self, body: bytes) -> bool:
+        """Send a part of the body now, as ``send`` would; False where only ``send`` can."""
 
 
 class EventResponse:
@@ -43,16 +54,22 @@ class EventResponse:
     After ``heartbeat`` seconds without a chunk the reader gets a sign of life: a heartbeat event, or
     a comment where the filter has none. One timer serves both silence and sends that do not end, and
     is not touched for each event.
+
+    The sending task need not be resumed for an event that comes alone: a callback of the loop writes
+    it, where the server offers that, and leaves everything else to the task.
     """
 
     __slots__ = (
-        "_abort",
+        "_arrived",
+        "_bell",
+        "_connection",
         "_execution",
         "_gone",
         "_heartbeat",
         "_heartbeat_events",
         "_last_sent",
         "_on_close",
+        "_ready",
         "_released",
         "_send_deadline",
         "_sender",
@@ -79,14 +96,16 @@ class EventResponse:
         self._last_sent = 0.0
         self._sending_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._abort: Callable[[], None] | None = None
+        self._connection: Connection | None = None
+        self._bell: Bell | None = None
+        self._arrived: asyncio.Future[None] | None = None
+        self._ready: list[bytes] = []
         self._sender: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        extension: Any = (scope.get("extensions") or {}).get(ABORT)
-        self._abort = extension["abort"] if extension else None
+        self._connection = cast("Connection | None", (scope.get("extensions") or {}).get(CONNECTION))
         self._task = asyncio.current_task()
         self._last_sent = loop.time()
         self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)
@@ -124,16 +143,18 @@ class EventResponse:
                 # After a disconnect a server's send may return at once; without this an agent that
                 # never waits would keep the loop to itself.
                 await asyncio.sleep(0)
-            else:
+            elif self._connection is None or execution.closing:
                 await execution.wait()
+            else:
+                await self._more_than_one_event()
             now = loop.time()
-            if now - self._last_sent < GATHER_SECONDS and waiting() < FEW:
-                await execution.gather(GATHER_SECONDS)
-            chunks = execution.take()
+            chunks, self._ready = self._ready, []
+            if not chunks:
+                if now - self._last_sent < GATHER_SECONDS and waiting() < FEW:
+                    await execution.gather(GATHER_SECONDS)
+                chunks = self._take()
             if self._gone:
                 return
-            if execution.take_heartbeat() and not execution.ended:
-                chunks.append(self._sign_of_life())
             if execution.ended:
                 self._release()  # its place is free, whatever the reader makes of the end
             for chunk in chunks:
@@ -145,6 +166,39 @@ class EventResponse:
             if execution.ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
+
+    def _more_than_one_event(self) -> Awaitable[None]:
+        """Wait until something comes that the callback leaves to the task."""
+        loop = asyncio.get_running_loop()
+        if self._bell is None:
+            self._bell = Bell(loop, self._send_one)
+        self._arrived = arrived = loop.create_future()
+        self._execution.hang(self._bell)
+        return arrived
+
+    def _send_one(self) -> None:
+        """Send the event that came, if it came alone and after a silence; else wake the task."""
+        execution, connection, bell, arrived = self._execution, self._connection, self._bell, self._arrived
+        assert connection is not None
+        assert bell is not None
+        assert arrived is not None
+        if arrived.done():  # the task was cancelled
+            return
+        now = asyncio.get_running_loop().time()
+        if not self._gone and now - self._last_sent >= GATHER_SECONDS:
+            self._ready = chunks = self._take()
+            if len(chunks) == 1 and not execution.ended and connection.write(chunks[0]):
+                self._ready = []
+                self._last_sent = now
+                execution.hang(bell)
+                return
+        arrived.set_result(None)
+
+    def _take(self) -> list[bytes]:
+        chunks = self._execution.take()
+        if self._execution.take_heartbeat() and not self._execution.ended:
+            chunks.append(self._sign_of_life())
+        return chunks
 
     def _sign_of_life(self) -> bytes:
         if not self._heartbeat_events:
@@ -181,8 +235,8 @@ class EventResponse:
         self._give_up()
 
     def _give_up(self) -> None:
-        if self._abort is not None:
-            self._abort()  # send and receive return then
+        if self._connection is not None:
+            self._connection.abort()  # send and receive return then
         elif self._task is not None:
             self._task.cancel()
 

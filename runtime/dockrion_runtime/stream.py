@@ -35,6 +35,7 @@ from dockrion_events import (
     NotSerialisable,
     StreamContext,
 )
+from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
 
 T = TypeVar("T")
@@ -132,6 +133,15 @@ class Execution(Generic[T]):
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._max_seconds, self._time_is_up)
         return self._stream.wait()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the agent emits nothing more: only its end is still to come, or has come."""
+        return self._stream.closing
+
+    def hang(self, waiter: Waiter) -> None:
+        """Let ``waiter`` be told, once, when `take` has something; not before the first `wait`."""
+        self._stream.hang(waiter)
 
     def gather(self, seconds: float) -> Awaitable[None]:
         """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""

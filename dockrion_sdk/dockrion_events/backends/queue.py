@@ -6,8 +6,8 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Awaitable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
 
 from ..events import AnyEvent
 
@@ -16,6 +16,36 @@ PATIENCE: Final = 0.5
 """Seconds without an answer after which the consumer's loop counts as standing still."""
 EVENT_BYTES: Final = 4096
 """Bytes of JSON that count as one event towards the high water."""
+
+
+class Waiter(Protocol):
+    """What stands in the queue while its consumer waits: a future, or a `Bell`."""
+
+    def done(self) -> bool: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def set_result(self, result: None, /) -> None: ...
+
+
+class Bell:
+    """Calls back on the loop when something arrives; may be hung up again and again.
+
+    For a consumer that need not be a task: resuming one costs more than most events.
+    """
+
+    __slots__ = ("_callback", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        self._loop = loop
+        self._callback = callback
+
+    def done(self) -> bool:
+        return False
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def set_result(self, _: None, /) -> None:
+        self._loop.call_soon(self._callback)
 
 
 class QueueBackend:
@@ -57,8 +87,8 @@ class QueueBackend:
         self._limit: float = math.inf
         self.crowded: bool = False
         # What the consumer waits for; whoever takes it out, sets it. The patient one is for a crowd only.
-        self._sleeper: list[asyncio.Future[None]] = []
-        self._patient: list[asyncio.Future[None]] = []
+        self._sleeper: list[Waiter] = []
+        self._patient: list[Waiter] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attached = False
         self._asked_at = 0.0
@@ -186,12 +216,16 @@ class QueueBackend:
         loop = self._loop = asyncio.get_running_loop()
         self._consumer_thread = threading.get_ident()
         arrival = loop.create_future()
-        self._sleeper[:] = (arrival,)
+        self.hang(arrival)
+        return arrival
+
+    def hang(self, waiter: Waiter) -> None:
+        """Let ``waiter`` have its result set, once, when `wait` would return."""
+        self._sleeper[:] = (waiter,)
         # An event that came before the line above found nobody to wake.
         if self._items or self._closed or self._nudged:
             self._sleeper.clear()
-            arrival.set_result(None)
-        return arrival
+            waiter.set_result(None)
 
     async def gather(self, seconds: float) -> None:
         """Let events gather for up to ``seconds``: return then, or once the queue is crowded or closed.
@@ -231,7 +265,7 @@ class QueueBackend:
         self._wake_up(self._sleeper)
         self._wake_up(self._patient)
 
-    def _wake_up(self, waiting: list[asyncio.Future[None]]) -> None:
+    def _wake_up(self, waiting: list[Waiter]) -> None:
         """Wake the consumer, from whatever thread this is, if it is still waiting."""
         try:
             arrival = waiting.pop()
@@ -270,6 +304,6 @@ class QueueBackend:
                     pass
 
 
-def _set(future: asyncio.Future[None]) -> None:
+def _set(future: Waiter) -> None:
     if not future.done():
         future.set_result(None)
