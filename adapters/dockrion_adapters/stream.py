@@ -26,7 +26,6 @@ from dockrion_events import (
     as_text,
     set_current_context,
 )
-from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
 
 from .errors import AgentCancelled, AgentFailed
@@ -222,10 +221,6 @@ class EventStream(Generic[T]):
     def closing(self) -> bool:
         """Whether the agent emits nothing more: only its end is still to come, or has come."""
         return self._exit is None or self._exit.closed
-
-    def hang(self, waiter: Waiter) -> None:
-        """Let ``waiter`` be told, once, when `take` has something; not before the first `wait`."""
-        (self._exit or self._start()).hang(waiter)
 
     def gather(self, seconds: float) -> Awaitable[None]:
         """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""

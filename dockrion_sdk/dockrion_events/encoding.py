@@ -242,6 +242,18 @@ def _text(value: str) -> str:
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+_stamp = (0.0, 0.0, b"")  # a timestamp's JSON, and from when until when it may be used; for all streams
+
+
+def _renewed_stamp() -> bytes:
+    global _stamp
+    now = timestamp_now()
+    begin = now.timestamp()
+    json = b',"timestamp":' + _encode(now)
+    _stamp = (begin, begin + RESOLUTION, json)
+    return json
+
+
 class EventEncoder:
     """Encodes events at the emitting call, within limits.
 
@@ -250,7 +262,7 @@ class EventEncoder:
     that is not small.
     """
 
-    __slots__ = ("_max_bytes", "_on_large", "_stamp", "_stamp_from", "_stamp_until", "_threshold")
+    __slots__ = ("_max_bytes", "_on_large", "_threshold")
 
     def __init__(
         self, max_bytes: int = MAX_EVENT_BYTES, *, on_large: Callable[[int], None] | None = None
@@ -258,8 +270,6 @@ class EventEncoder:
         self._max_bytes = max_bytes
         self._threshold = min(_SMALL, max_bytes)
         self._on_large = on_large
-        self._stamp = b""
-        self._stamp_from = self._stamp_until = 0.0
 
     def telling(self, on_large: Callable[[int], None]) -> EventEncoder:
         """Return an encoder with the same limits that tells ``on_large``."""
@@ -283,10 +293,11 @@ class EventEncoder:
         """
         if finish_reason is not None or type(content) is not str:
             return self.encode(token_event(content, finish_reason))
-        if not self._stamp_from <= _time() < self._stamp_until:
-            self._renew_stamp()
+        begin, end, stamp = _stamp
+        if not begin <= _time() < end:
+            stamp = _renewed_stamp()
         try:
-            data = b'{"type":"token","content":' + _encode(content) + self._stamp
+            data = b'{"type":"token","content":' + _encode(content) + stamp
         except UnicodeEncodeError:
             return self.encode(TokenEvent(content))
         if len(data) >= self._threshold:
@@ -296,12 +307,6 @@ class EventEncoder:
     def encode_value(self, value: Any) -> bytes:
         """Return the JSON of any value, within the same limits; see `encode_json`."""
         return encode_json(value, max_bytes=self._max_bytes)
-
-    def _renew_stamp(self) -> None:
-        now = timestamp_now()
-        self._stamp = b',"timestamp":' + _encode(now)
-        self._stamp_from = now.timestamp()
-        self._stamp_until = self._stamp_from + RESOLUTION
 
     def _check(self, data: bytes) -> None:
         _check_limits(data, self._max_bytes, MAX_DEPTH + 1)

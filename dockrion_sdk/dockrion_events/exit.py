@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, cast
 
-from .backends.queue import Waiter
 from .context import StreamContext
 from .encoding import EventEncoder
 from .errors import StreamClosed
@@ -78,10 +77,6 @@ class Exit:
     def wait(self) -> Awaitable[None]:
         """Wait until something can be taken, the execution is over, or `nudge` was called."""
         return self._queue.wait()
-
-    def hang(self, waiter: Waiter) -> None:
-        """Let ``waiter`` be told, once, when `wait` would return; see `QueueBackend.hang`."""
-        self._queue.hang(waiter)
 
     def gather(self, seconds: float) -> Awaitable[None]:
         """Wait up to ``seconds`` for more than waits already; see `QueueBackend.gather`."""

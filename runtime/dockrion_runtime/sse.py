@@ -61,7 +61,6 @@ class EventResponse:
 
     __slots__ = (
         "_arrived",
-        "_bell",
         "_connection",
         "_execution",
         "_gone",
@@ -72,6 +71,7 @@ class EventResponse:
         "_ready",
         "_released",
         "_send_deadline",
+        "_send_one",
         "_sender",
         "_sending_since",
         "_task",
@@ -97,7 +97,7 @@ class EventResponse:
         self._sending_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._connection: Connection | None = None
-        self._bell: Bell | None = None
+        self._send_one: Bell | None = None
         self._arrived: asyncio.Future[None] | None = None
         self._ready: list[bytes] = []
         self._sender: asyncio.Task[None] | None = None
@@ -170,29 +170,35 @@ class EventResponse:
     def _more_than_one_event(self) -> Awaitable[None]:
         """Wait until something comes that the callback leaves to the task."""
         loop = asyncio.get_running_loop()
-        if self._bell is None:
-            self._bell = Bell(loop, self._send_one)
+        if self._send_one is None:
+            self._send_one = self._single_sender(loop)
         self._arrived = arrived = loop.create_future()
-        self._execution.hang(self._bell)
+        self._execution.hang(self._send_one)
         return arrived
 
-    def _send_one(self) -> None:
-        """Send the event that came, if it came alone and after a silence; else wake the task."""
-        execution, connection, bell, arrived = self._execution, self._connection, self._bell, self._arrived
-        assert connection is not None
-        assert bell is not None
-        assert arrived is not None
-        if arrived.done():  # the task was cancelled
-            return
-        now = asyncio.get_running_loop().time()
-        if not self._gone and now - self._last_sent >= GATHER_SECONDS:
-            self._ready = chunks = self._take()
-            if len(chunks) == 1 and not execution.ended and connection.write(chunks[0]):
-                self._ready = []
-                self._last_sent = now
-                execution.hang(bell)
+    def _single_sender(self, loop: asyncio.AbstractEventLoop) -> Bell:
+        """Return what sends an event that came alone and after a silence, and else wakes the task."""
+        execution = self._execution
+        hang = execution.hang
+        time = loop.time
+
+        def send_one() -> None:
+            assert self._connection is not None
+            arrived = self._arrived
+            if arrived is None or arrived.done():  # the task was cancelled
                 return
-        arrived.set_result(None)
+            now = time()
+            if not self._gone and now - self._last_sent >= GATHER_SECONDS:
+                self._ready = chunks = self._take()
+                if len(chunks) == 1 and not execution.ended and self._connection.write(chunks[0]):
+                    self._ready = []
+                    self._last_sent = now
+                    hang(bell)
+                    return
+            arrived.set_result(None)
+
+        bell = Bell(loop, send_one)
+        return bell
 
     def _take(self) -> list[bytes]:
         chunks = self._execution.take()

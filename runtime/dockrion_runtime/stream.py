@@ -139,9 +139,10 @@ class Execution(Generic[T]):
         """Whether the agent emits nothing more: only its end is still to come, or has come."""
         return self._stream.closing
 
-    def hang(self, waiter: Waiter) -> None:
-        """Let ``waiter`` be told, once, when `take` has something; not before the first `wait`."""
-        self._stream.hang(waiter)
+    @property
+    def hang(self) -> Callable[[Waiter], None]:
+        """A function that lets its argument be told, once, when there is something to `take`."""
+        return self._stream.context.queue.hang
 
     def gather(self, seconds: float) -> Awaitable[None]:
         """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""
