@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
 
 from dockrion_events import (
     MANDATORY,
@@ -20,6 +20,7 @@ from dockrion_events import (
     EventEncoder,
     EventsFilter,
     Exit,
+    RestartedEvent,
     StartedEvent,
     StreamContext,
     as_objects,
@@ -100,14 +101,17 @@ class EventStream(Generic[T]):
         "_encoder",
         "_ended",
         "_exit",
+        "_first",
         "_form",
         "_framework",
+        "_id_field",
         "_loop",
         "_metadata",
         "_next",
         "_output_refused",
         "_ready",
         "_run",
+        "_sequence",
         "_started_at",
         "_taking",
         "_task",
@@ -131,6 +135,9 @@ class EventStream(Generic[T]):
         self._metadata = metadata or {}
         self._form: Form = as_text if serialize else as_objects
         self._encoder = EventEncoder() if serialize else None
+        self._id_field: Literal["request_id", "run_id"] = "request_id"
+        self._sequence = 0
+        self._first: Event | None = None
         self._exit: Exit | None = None
         self._task: asyncio.Task[Outcome] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -163,7 +170,9 @@ class EventStream(Generic[T]):
         """Seconds since the execution began; 0.0 before."""
         return time.monotonic() - self._started_at if self._started_at else 0.0
 
-    def leave_as(self, form: Form, encoder: EventEncoder) -> None:
+    def leave_as(
+        self, form: Form, encoder: EventEncoder, *, id_field: Literal["request_id", "run_id"] = "request_id"
+    ) -> None:
         """Let events be encoded at the emitting call, within limits, and leave in another form.
 
         Only before the first iteration; what is yielded is then what the form makes.
@@ -172,6 +181,15 @@ class EventStream(Generic[T]):
             raise RuntimeError("the stream has begun already")
         self._form = form
         self._encoder = encoder
+        self._id_field = id_field
+
+    def go_on(self, *, after: int, attempt: int) -> None:
+        """Let this be another attempt at a stream of which ``after`` events have left already.
+
+        Numbers go on from there, and the first event is ``restarted``. Only before the first iteration.
+        """
+        self._sequence = after
+        self._first = RestartedEvent(attempt)
 
     # -- one by one ----------------------------------------------------------------------------
 
@@ -253,9 +271,9 @@ class EventStream(Generic[T]):
         return batch
 
     def _start(self) -> Exit:
-        exit_ = Exit(self._context, form=self._form, encoder=self._encoder, heartbeat=self._beat.ask)
+        exit_ = self._new_exit()
         early = self._context.queue.drain()  # what the owner of the context emitted before
-        exit_.push(StartedEvent(self._agent_name, self._framework))
+        exit_.push(self._first or StartedEvent(self._agent_name, self._framework))
         for event in early:
             if event.type not in MANDATORY:
                 exit_.push(event)
@@ -271,6 +289,16 @@ class EventStream(Generic[T]):
         task.add_done_callback(lambda _: exit_.close())  # also one that is cancelled before it began
         return exit_
 
+    def _new_exit(self) -> Exit:
+        return Exit(
+            self._context,
+            form=self._form,
+            encoder=self._encoder,
+            id_field=self._id_field,
+            sequence=self._sequence,
+            heartbeat=self._beat.ask,
+        )
+
     def _complete(self, output: Any) -> CompleteEvent:
         if self.check_output is not None:
             self.check_output(output)
@@ -280,7 +308,7 @@ class EventStream(Generic[T]):
         """End a stream that has failed or was cancelled with this terminal event."""
         self._ended = True
         if self._exit is None:
-            self._exit = Exit(self._context, form=self._form, encoder=self._encoder)
+            self._exit = self._new_exit()
         return self._exit.take(self._exit.encoded(event))
 
     def ask_heartbeat(self) -> None:

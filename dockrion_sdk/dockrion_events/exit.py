@@ -20,7 +20,8 @@ class Exit:
     their identifier here and nowhere else, so a hole in the numbers always means a loss.
 
     ``form`` says how events leave (`dockrion_events.forms`): by default as the objects they are, or as
-    `EncodedEvent` where there is an encoder.
+    `EncodedEvent` where there is an encoder. ``sequence`` is the number of the last event of a stream
+    that goes on here; 0 for a new one.
 
     Made on the event loop where one task takes batches; `push`, `cancel` and `close` may be called from
     anywhere on that loop.
@@ -35,6 +36,7 @@ class Exit:
         form: Form | None = None,
         encoder: EventEncoder | None = None,
         id_field: Literal["request_id", "run_id"] = "request_id",
+        sequence: int = 0,
         heartbeat: Callable[[], None] | None = None,
     ) -> None:
         if context._streamed:
@@ -53,7 +55,7 @@ class Exit:
         self._queue = context.queue
         self._queue.attach()
         self._envelope = envelope(id_field, context.run_id)
-        self._sequence = 0
+        self._sequence = sequence
 
     @property
     def sequence(self) -> int:

@@ -19,7 +19,7 @@ from dockrion_events import EVENT_CLASSES, EventError, encode_json
 from .auth import OPEN
 from .problems import JSON, Problem
 from .service import Service
-from .sse import EventResponse
+from .sse import ExecutionResponse
 from .stream import OutputInvalid, failure_event
 
 VERSION: Final = version("dockrion-sdk")
@@ -54,7 +54,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         except BaseException:
             service.leave()
             raise
-        return EventResponse(
+        return ExecutionResponse(
             execution,
             heartbeat=service.dockfile.streaming.events.heartbeat_interval,
             heartbeat_events=service.events_filter.is_allowed("heartbeat"),
@@ -92,7 +92,8 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
             return service.encoder.encode_value(output)
         except (OutputInvalid, EventError) as refused:
             error = refused
-    event = failure_event(error, output_refused=not failed, redact=service.redact, request_id=request_id)
+    label = f"request {request_id}"
+    event = failure_event(error, output_refused=not failed, redact=service.redact, label=label)
     status = 503 if event.code == "OVERLOADED" else 500
     if status == 503:
         headers["Retry-After"] = "5"

@@ -1,10 +1,11 @@
-"""Server-Sent Events over ASGI: an execution's frames to one reader."""
+"""Server-Sent Events over ASGI: frames to one reader."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol, cast
 
 from litestar.types import Receive, Scope, Send
@@ -45,61 +46,40 @@ class Connection(Protocol):
         """Send a part of the body now, as ``send`` would; False where only ``send`` can."""
 
 
-class EventResponse:
-    """Sends one execution to one reader, and stops it when the reader goes away.
-
-    Everything that is ready goes out in one chunk. An event after a silence leaves at once; events
-    that come faster than a thousand times a second leave together, a chunk a millisecond.
+class EventResponse(ABC):
+    """One reader's response: frames from somewhere, signs of life between them, an end in time.
 
     After ``heartbeat`` seconds without a chunk the reader gets a sign of life: a heartbeat event, or
     a comment where the filter has none. One timer serves both silence and sends that do not end, and
     is not touched for each event.
 
-    The sending task need not be resumed for an event that comes alone: a callback of the loop writes
-    it, where the server offers that, and leaves everything else to the task.
+    A subclass sends in `_send_all`, in a task of its own: it is resumed for each event that comes by
+    itself, and would otherwise be resumed through every layer between the server and this response.
+    It notes each send in ``_sending_since`` and ``_last_sent`` (loop time; 0.0 between sends).
     """
 
     __slots__ = (
-        "_arrived",
         "_connection",
-        "_execution",
         "_gone",
         "_heartbeat",
         "_heartbeat_events",
         "_last_sent",
-        "_on_close",
-        "_ready",
-        "_released",
         "_send_deadline",
-        "_send_one",
         "_sender",
         "_sending_since",
         "_task",
         "_timer",
     )
 
-    def __init__(
-        self,
-        execution: Execution[bytes],
-        *,
-        heartbeat: float,
-        heartbeat_events: bool,
-        on_close: Callable[[], None],
-    ) -> None:
-        self._execution = execution
+    def __init__(self, *, heartbeat: float, heartbeat_events: bool) -> None:
         self._heartbeat = heartbeat
         self._heartbeat_events = heartbeat_events
-        self._on_close = on_close
         self._send_deadline = SEND_DEADLINE
         self._gone = False
-        self._released = False
         self._last_sent = 0.0
         self._sending_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._connection: Connection | None = None
-        self._send_one: Bell | None = None
-        self._arrived: asyncio.Future[None] | None = None
-        self._ready: list[bytes] = []
         self._sender: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -109,11 +89,9 @@ class EventResponse:
         self._task = asyncio.current_task()
         self._last_sent = loop.time()
         self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)
-        headers = [*_HEADERS, (b"x-request-id", self._execution.request_id.encode())]
+        headers = [*_HEADERS, *self._own_headers()]
         if scope.get("http_version") == "1.1":
             headers.append((b"connection", b"keep-alive"))
-        # The sender has a task of its own: it is resumed for each event that comes by itself, and
-        # would otherwise be resumed through every layer between the server and this response.
         self._sender = loop.create_task(self._send_all(send, headers))
         self._sender.add_done_callback(self._sender_ended)
         try:
@@ -121,16 +99,122 @@ class EventResponse:
             while (await receive())["type"] != "http.disconnect":
                 pass
             self._gone = True
-            self._execution.nudge()
+            self._wake()
             await self._sender
         finally:
             self._gone = True
             self._timer.cancel()
             self._sender.cancel()
-            if not self._released:
-                # Closing is a task of its own: however this one is cancelled, the agent is stopped.
-                closing = loop.create_task(self._close())
-                await asyncio.shield(closing)
+            # Closing may be a task of its own: however this one is cancelled, the source is closed.
+            closing = self._close()
+            if closing is not None:
+                await asyncio.shield(loop.create_task(closing))
+
+    @property
+    @abstractmethod
+    def _label(self) -> str:
+        """What this is the response to, for the log."""
+
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return headers besides those that every such response has."""
+        return []
+
+    @abstractmethod
+    async def _send_all(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        """Send the response from its start to its end, until the reader is gone."""
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Let a sender that waits for events look around: the reader is gone."""
+
+    @abstractmethod
+    def _ask_heartbeat(self) -> None:
+        """Let the sender send a sign of life."""
+
+    @abstractmethod
+    def _close(self) -> Coroutine[Any, Any, None] | None:
+        """Let go of the source; return what is still to be awaited for it. The sender is cancelled."""
+
+    def _sign_of_life(self, event: HeartbeatEvent) -> bytes:
+        if not self._heartbeat_events:
+            return sse_comment("heartbeat")
+        return sse_frame(EncodedEvent(event.type, encode_json(event)))
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._sending_since:
+            due = self._sending_since + self._send_deadline
+            if now >= due:
+                self._drop()
+                return
+        else:
+            due = self._last_sent + self._heartbeat
+            if now >= due:
+                self._ask_heartbeat()
+                due = now + self._heartbeat
+        due = min(due, now + self._send_deadline)
+        self._timer = loop.call_at(due, self._tick)
+
+    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
+        """See to it that a sender that failed does not leave the response waiting for its reader."""
+        failed = not sender.cancelled() and sender.exception() is not None
+        if failed and not self._gone:
+            self._give_up()
+
+    def _drop(self) -> None:
+        """Give up a reader that does not read."""
+        log.warning("%s: the reader has stopped reading; closing", self._label)
+        self._gone = True
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()  # send and receive return then
+        elif self._task is not None:
+            self._task.cancel()
+
+
+class ExecutionResponse(EventResponse):
+    """Sends one execution to its one reader, and stops it when the reader goes away.
+
+    Everything that is ready goes out in one chunk. An event after a silence leaves at once; events
+    that come faster than a thousand times a second leave together, a chunk a millisecond.
+
+    The sending task need not be resumed for an event that comes alone: a callback of the loop writes
+    it, where the server offers that, and leaves everything else to the task.
+    """
+
+    __slots__ = ("_arrived", "_execution", "_on_close", "_ready", "_released", "_send_one")
+
+    def __init__(
+        self,
+        execution: Execution[bytes],
+        *,
+        heartbeat: float,
+        heartbeat_events: bool,
+        on_close: Callable[[], None],
+    ) -> None:
+        super().__init__(heartbeat=heartbeat, heartbeat_events=heartbeat_events)
+        self._execution = execution
+        self._on_close = on_close
+        self._released = False
+        self._send_one: Bell | None = None
+        self._arrived: asyncio.Future[None] | None = None
+        self._ready: list[bytes] = []
+
+    @property
+    def _label(self) -> str:
+        return self._execution.label
+
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"x-request-id", self._execution.id.encode())]
+
+    def _wake(self) -> None:
+        self._execution.nudge()
+
+    def _ask_heartbeat(self) -> None:
+        self._execution.ask_heartbeat()
 
     async def _send_all(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         execution = self._execution
@@ -203,50 +287,13 @@ class EventResponse:
     def _take(self) -> list[bytes]:
         chunks = self._execution.take()
         if self._execution.take_heartbeat() and not self._execution.ended:
-            chunks.append(self._sign_of_life())
+            chunks.append(self._sign_of_life(HeartbeatEvent(request_id=self._execution.id)))
         return chunks
 
-    def _sign_of_life(self) -> bytes:
-        if not self._heartbeat_events:
-            return sse_comment("heartbeat")
-        event = HeartbeatEvent(request_id=self._execution.request_id)
-        return sse_frame(EncodedEvent(event.type, encode_json(event)))
+    def _close(self) -> Coroutine[Any, Any, None] | None:
+        return None if self._released else self._stop()
 
-    def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if self._sending_since:
-            due = self._sending_since + self._send_deadline
-            if now >= due:
-                self._drop()
-                return
-        else:
-            due = self._last_sent + self._heartbeat
-            if now >= due:
-                self._execution.ask_heartbeat()
-                due = now + self._heartbeat
-        due = min(due, now + self._send_deadline)
-        self._timer = loop.call_at(due, self._tick)
-
-    def _sender_ended(self, sender: asyncio.Task[None]) -> None:
-        """See to it that a sender that failed does not leave the response waiting for its reader."""
-        failed = not sender.cancelled() and sender.exception() is not None
-        if failed and not self._gone:
-            self._give_up()
-
-    def _drop(self) -> None:
-        """Give up a reader that does not read."""
-        log.warning("request %s: the reader has stopped reading; closing", self._execution.request_id)
-        self._gone = True
-        self._give_up()
-
-    def _give_up(self) -> None:
-        if self._connection is not None:
-            self._connection.abort()  # send and receive return then
-        elif self._task is not None:
-            self._task.cancel()
-
-    async def _close(self) -> None:
+    async def _stop(self) -> None:
         try:
             await self._execution.aclose()
         finally:

@@ -11,7 +11,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from dockrion_adapters import (
     Adapter,
@@ -99,7 +99,7 @@ class Execution(Generic[T]):
     `stop` was given. The first cause of an end wins.
     """
 
-    __slots__ = ("_ended", "_max_seconds", "_redact", "_stream", "_timer", "_verdict")
+    __slots__ = ("_ended", "_kind", "_max_seconds", "_redact", "_stream", "_timer", "_verdict")
 
     def __init__(
         self,
@@ -109,8 +109,10 @@ class Execution(Generic[T]):
         encoder: EventEncoder,
         max_seconds: float,
         redact: Callable[[str], str],
+        id_field: Literal["request_id", "run_id"] = "request_id",
     ) -> None:
-        stream.leave_as(form, encoder)
+        stream.leave_as(form, encoder, id_field=id_field)
+        self._kind = id_field.removesuffix("_id")
         self._stream = stream
         self._redact = redact
         self._max_seconds = max_seconds
@@ -119,8 +121,14 @@ class Execution(Generic[T]):
         self._ended = False
 
     @property
-    def request_id(self) -> str:
+    def id(self) -> str:
+        """The request's id, or the run's."""
         return self._stream.context.run_id
+
+    @property
+    def label(self) -> str:
+        """What this is, for the log."""
+        return f"{self._kind} {self.id}"
 
     @property
     def ended(self) -> bool:
@@ -196,9 +204,7 @@ class Execution(Generic[T]):
             return
         done, _ = await asyncio.wait((task,), timeout=CLOSE_PATIENCE)
         if not done:
-            log.warning(
-                "request %s: the agent was cancelled %.0f s ago and goes on", self.request_id, CLOSE_PATIENCE
-            )
+            log.warning("%s: the agent was cancelled %.0f s ago and goes on", self.label, CLOSE_PATIENCE)
 
     def _end(self, event: Event) -> list[T]:
         self._ended = True
@@ -218,28 +224,28 @@ class Execution(Generic[T]):
             error,
             output_refused=self._stream.output_refused,
             redact=self._redact,
-            request_id=self.request_id,
+            label=self.label,
         )
 
 
 def failure_event(
-    error: BaseException, *, output_refused: bool, redact: Callable[[str], str], request_id: str
+    error: BaseException, *, output_refused: bool, redact: Callable[[str], str], label: str
 ) -> ErrorEvent:
-    """Return what a client may know of a failure; the log gets the rest, under the request's id."""
+    """Return what a client may know of a failure; the log gets the rest, under ``label``."""
     if output_refused:
         code = "OUTPUT_INVALID"
         if isinstance(error, EventTooLarge):
             code = "OUTPUT_TOO_LARGE"
         elif isinstance(error, NotSerialisable):
             code = "NOT_SERIALISABLE"
-        log.warning("request %s: the output cannot be sent: %s", request_id, redact(str(error)))
+        log.warning("%s: the output cannot be sent: %s", label, redact(str(error)))
         return ErrorEvent(redact(f"the agent's output cannot be sent: {error}"), code)
     if isinstance(error, NoWorkerThreads):
-        log.error("request %s: %s", request_id, error)
+        log.error("%s: %s", label, error)
         return ErrorEvent("the server has no worker thread left", "OVERLOADED")
     # The traceback is written out here, because a logger would write the secrets in it too.
     trace = "".join(traceback.format_exception(error))
-    log.error("request %s: the agent failed\n%s", request_id, redact(trace).rstrip())
+    log.error("%s: the agent failed\n%s", label, redact(trace).rstrip())
     message = redact(str(error))[:LONGEST_MESSAGE]
     if isinstance(error, AgentFailed):
         return ErrorEvent(message, error.code)
