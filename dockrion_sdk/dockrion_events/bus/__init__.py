@@ -7,5 +7,6 @@ its own, and nothing but ``redis`` imports the Redis driver.
 from __future__ import annotations
 
 from .base import Claim, EventBackend, Follower, RunRecord, RunStatus
+from .memory import MemoryBackend
 
-__all__ = ["Claim", "EventBackend", "Follower", "RunRecord", "RunStatus"]
+__all__ = ["Claim", "EventBackend", "Follower", "MemoryBackend", "RunRecord", "RunStatus"]

@@ -104,7 +104,7 @@ class Follower(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether the last event there will be was returned."""
+        """Whether the last event there will be was returned; also once this or its backend is closed."""
 
     async def next_batch(self) -> list[EncodedEvent]:
         """Wait for what comes after `position` and return it; an empty list after the end or a `nudge`.
@@ -125,7 +125,7 @@ class Follower(Protocol):
         """Make a waiting `next_batch`, or else the next one, return what it has, if only an empty list."""
 
     def close(self) -> None:
-        """Stop following; a waiting `next_batch` returns. May be called again."""
+        """Stop following; `next_batch` returns an empty list from now on. May be called again."""
 
 
 class EventBackend(ABC):
@@ -221,13 +221,17 @@ class EventBackend(ABC):
         the log already, byte for byte and by the same token, count as appended.
 
         Raises `RunEnded` where the run has another end, `Superseded` where the token is not the
-        newest, `RunNotFound` where the run is gone, and `LogLost` where the log lacks events that
-        came before these: the store has lost data.
+        newest or the log has other events in the place of these, `RunNotFound` where the run is
+        gone, and `LogLost` where the log lacks events that came before these: the store has lost
+        data. Of a run that has ended and was superseded before, either may be raised.
         """
 
     @abstractmethod
     async def release(self, claim: Claim) -> None:
-        """Hand a run back: it is accepted again, and its log stays. Nothing where the right is gone."""
+        """Hand a run back: it is accepted again, and its log stays. Nothing where the right is gone.
+
+        The claim's own right is gone then: its `append` raises `Superseded`.
+        """
 
     # -- reading -------------------------------------------------------------------------------
 

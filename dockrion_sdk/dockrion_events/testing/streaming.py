@@ -1,21 +1,4 @@
-"""Conformance suites for the contracts of this package; for third parties' implementations too.
-
-A suite is an abstract class of tests that pytest collects from a subclass::
-
-    from dockrion_events.testing import StreamingBackendSuite
-
-    class TestMyBackend(StreamingBackendSuite):
-        def make(self):
-            return MyBackend()
-
-        def delivered(self, backend, work):
-            with my_framework_running(backend) as sink:
-                work()
-            return sink.events
-
-To see the values in a failing assertion, call ``pytest.register_assert_rewrite`` with this module's
-name before it is imported.
-"""
+"""The conformance suite of streaming backends."""
 
 from __future__ import annotations
 
@@ -24,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import copy_context
 
-from .backends.base import StreamingBackend
-from .events import AnyEvent, CustomEvent, EncodedEvent, TokenEvent
+from ..backends.base import StreamingBackend
+from ..events import AnyEvent, CustomEvent, EncodedEvent, TokenEvent
 
 PATIENCE = 20.0
 """Seconds after which a call that must not block counts as blocked."""

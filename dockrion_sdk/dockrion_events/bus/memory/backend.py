@@ -1,0 +1,287 @@
+"""The event backend that keeps runs in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from bisect import bisect_left, insort
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from datetime import datetime
+
+from ...errors import BackendUnavailable, BusError, LogLost, RunEnded, RunExists, RunNotFound, Superseded
+from ...events import TERMINAL, EncodedEvent
+from ..base import Claim, Ending, EventBackend, Follower, RunRecord
+from ..notices import completed
+from .run import MemoryFollower, Run
+
+
+class MemoryBackend(EventBackend):
+    """Runs in dicts and lists; a method never waits between looking and changing, so each is one step.
+
+    ``max_events_per_run`` events of a log are kept at least, and up to 512 more.
+    ``stream_ttl_seconds`` after its end a run is gone.
+    """
+
+    name = "memory"
+    durable = False
+
+    def __init__(self, *, max_events_per_run: int = 10_000, stream_ttl_seconds: float = 3600) -> None:
+        if max_events_per_run < 1:
+            raise ValueError(f"max_events_per_run is {max_events_per_run}; it has to be 1 or more")
+        if not stream_ttl_seconds >= 0:
+            raise ValueError(f"stream_ttl_seconds is {stream_ttl_seconds}; it has to be 0 or more")
+        self._limit = max_events_per_run
+        self._ttl = stream_ttl_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._runs: dict[str, Run] = {}
+        self._of_owner: dict[str, list[tuple[datetime, str]]] = {}  # ascending
+        self._accepted: OrderedDict[str, Run] = OrderedDict()
+        self._leased: dict[str, Run] = {}
+        self._first_expiry = math.inf  # no lease expires before
+        self._claimers: set[asyncio.Future[None]] = set()
+        self._ended: deque[tuple[float, Run]] = deque()  # when to remove which; the earliest first
+        self._remover: asyncio.TimerHandle | None = None
+
+    async def open(self) -> list[str]:
+        if self._closed:
+            raise BackendUnavailable("the memory backend is closed")
+        self._loop = asyncio.get_running_loop()
+        return []
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._remover is not None:
+            self._remover.cancel()
+            self._remover = None
+        for run in self._runs.values():
+            run.drop("closed")
+        for kept in (self._runs, self._of_owner, self._accepted, self._leased, self._ended):
+            kept.clear()
+        self._wake_claimers()
+
+    async def ping(self) -> None:
+        self._opened()
+
+    def _opened(self) -> asyncio.AbstractEventLoop:
+        if self._closed or self._loop is None:
+            raise BackendUnavailable(f"the memory backend is {'closed' if self._closed else 'not open'}")
+        return self._loop
+
+    def _run(self, key: str) -> Run:
+        run = self._runs.get(key)
+        if run is None:
+            self._opened()
+            raise RunNotFound(f"there is no run {key!r}")
+        return run
+
+    # -- runs ----------------------------------------------------------------------------------
+
+    async def create_run(self, key: str, *, owner: str, request: bytes) -> tuple[RunRecord, bool]:
+        run = self._runs.get(key)
+        if run is not None:
+            return run.record(), False
+        run = self._new_run(key, owner, request)
+        self._accept(run)
+        return run.record(), True
+
+    async def open_run(self, key: str, *, owner: str, request: bytes) -> Claim:
+        if key in self._runs:
+            raise RunExists(f"there is a run {key!r} already")
+        return self._new_run(key, owner, request).begin()
+
+    def _new_run(self, key: str, owner: str, request: bytes) -> Run:
+        self._opened()
+        run = self._runs[key] = Run(key, owner, request, self._limit)
+        insort(self._of_owner.setdefault(owner, []), (run.created_at, key))
+        return run
+
+    def _accept(self, run: Run) -> None:
+        self._accepted[run.key] = run
+        self._wake_claimers()
+
+    async def get_run(self, key: str) -> RunRecord:
+        return self._run(key).record()
+
+    async def list_runs(self, owner: str, *, limit: int, before: RunRecord | None = None) -> list[RunRecord]:
+        self._opened()
+        index = self._of_owner.get(owner, [])
+        end = len(index) if before is None else bisect_left(index, (before.created_at, before.key))
+        page = index[max(0, end - limit) : end]
+        return [self._runs[key].record() for _, key in reversed(page)]
+
+    async def end_run(self, key: str, ending: Ending) -> RunRecord:
+        run = self._run(key)
+        if run.terminal is None:
+            run.revoke("cancelled")
+            run.append(completed(ending, run.log.last))
+            self._after_end(run)
+        return run.record()
+
+    def _after_end(self, run: Run) -> None:
+        self._accepted.pop(run.key, None)
+        self._leased.pop(run.key, None)
+        loop = self._opened()
+        # Behind the followers that were waiting: they take the last events as they are.
+        loop.call_soon(run.log.compact)
+        self._ended.append((loop.time() + self._ttl, run))
+        if self._remover is None:
+            self._remove_later(loop)
+
+    def _remove_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._remover = loop.call_at(self._ended[0][0], self._remove, loop) if self._ended else None
+
+    def _remove(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Remove the runs whose time is over; the timer is always that of the earliest."""
+        now = loop.time()
+        while self._ended and self._ended[0][0] <= now:
+            _, run = self._ended.popleft()
+            del self._runs[run.key]
+            index = self._of_owner[run.owner]
+            del index[bisect_left(index, (run.created_at, run.key))]
+            if not index:
+                del self._of_owner[run.owner]
+            run.drop("lost")
+        self._remove_later(loop)
+
+    # -- executing -----------------------------------------------------------------------------
+
+    async def claim(
+        self, executor: str, *, accepted: int, expired: int, lease_seconds: float, timeout: float
+    ) -> list[Claim]:
+        deadline = time.monotonic() + timeout
+        while True:
+            self._opened()
+            runs = self._take_expired(expired)
+            while self._accepted and accepted > 0:
+                accepted -= 1
+                runs.append(self._accepted.popitem(last=False)[1])
+            for run in runs:
+                self._lease(run, lease_seconds)
+            now = time.monotonic()
+            if runs or now >= deadline:
+                return [run.begin() for run in runs]
+            await self._wait(min(deadline, self._first_expiry if expired > 0 else math.inf) - now)
+
+    def _take_expired(self, limit: int) -> list[Run]:
+        now = time.monotonic()
+        if limit <= 0 or now < self._first_expiry:
+            return []
+        expired = [run for run in self._leased.values() if _expiry(run) <= now]
+        expired.sort(key=_expiry)
+        self._first_expiry = min(map(_expiry, self._leased.values()), default=math.inf)
+        return expired[:limit]
+
+    def _lease(self, run: Run, seconds: float) -> None:
+        run.lease_until = time.monotonic() + seconds
+        self._leased[run.key] = run
+        if run.lease_until < self._first_expiry:
+            self._first_expiry = run.lease_until
+            self._wake_claimers()  # they wait for the first expiry
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until something may be there to claim, or the time is over."""
+        loop = self._opened()
+        arrival: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _set, arrival)
+        self._claimers.add(arrival)
+        try:
+            await arrival
+        finally:
+            timer.cancel()
+            self._claimers.discard(arrival)
+
+    def _wake_claimers(self) -> None:
+        for arrival in self._claimers:
+            _set(arrival)
+
+    async def renew(self, claims: Sequence[Claim], *, lease_seconds: float) -> None:
+        self._opened()
+        for claim in claims:
+            run = self._runs.get(claim.record.key)
+            if run is None:
+                claim.revoke("lost")
+            elif run.token != claim.token:
+                claim.revoke("superseded")
+            elif run.lease_until is not None:
+                self._lease(run, lease_seconds)
+
+    async def append(self, claim: Claim, events: Sequence[EncodedEvent]) -> None:
+        if not events:
+            return
+        run = self._runs.get(claim.record.key)
+        if run is None:
+            claim.revoke("lost")
+            run = self._run(claim.record.key)
+        if len(events) > 1:
+            _check(events)
+        if run.claim is not claim or events[0].sequence != run.log.last + 1:
+            events = _not_appended(run, claim, events)
+            if not events:
+                return
+        run.append(events)
+        if run.terminal is not None:
+            self._after_end(run)
+
+    async def release(self, claim: Claim) -> None:
+        run = self._runs.get(claim.record.key)
+        self._opened()
+        if run is None or run.terminal is not None or run.token != claim.token:
+            return
+        self._leased.pop(run.key, None)
+        run.release()
+        self._accept(run)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    async def follow(self, key: str, *, after: int) -> Follower:
+        return MemoryFollower(self._run(key), after)
+
+
+def _expiry(run: Run) -> float:
+    return math.inf if run.lease_until is None else run.lease_until
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _check(events: Sequence[EncodedEvent]) -> None:
+    """Raise where the events do not follow each other, or where one follows a terminal event."""
+    first = events[0].sequence or 0
+    sequences = [event.sequence for event in events]
+    if sequences != list(range(first, first + len(events))):
+        raise LogLost(f"events are missing between those of the sequences {sequences}")
+    if not TERMINAL.isdisjoint([event.type for event in events[:-1]]):
+        raise ValueError("an event follows a terminal event")
+
+
+def _not_appended(run: Run, claim: Claim, events: Sequence[EncodedEvent]) -> Sequence[EncodedEvent]:
+    """Return those events that the log lacks; the ones before them are in it, byte for byte.
+
+    Raises where the claim may not append, or where the events do not fit to the log's.
+    """
+    if not events[0].sequence:
+        raise ValueError("an event has no sequence yet; only complete ones can be appended")
+    if claim.token != run.token:
+        claim.revoke("superseded")
+        raise _refusal(run, Superseded(f"somebody else executes the run {run.key!r}"))
+    ahead = events[0].sequence - run.log.last - 1
+    if ahead > 0:
+        raise _refusal(run, LogLost(f"{ahead} events are missing in the log of the run {run.key!r}"))
+    known, rest = events[:-ahead], events[-ahead:]
+    if known and not run.log.holds(known):
+        raise _refusal(run, Superseded(f"the log of the run {run.key!r} has other events there"))
+    if rest and run.terminal is not None:
+        raise _refusal(run, Superseded())
+    return rest
+
+
+def _refusal(run: Run, error: BusError) -> BusError:
+    """Return the error for a run that goes on, or the one for a run that has ended."""
+    if run.terminal is None:
+        return error
+    return RunEnded(f"the run {run.key!r} has ended already, as {run.status}")

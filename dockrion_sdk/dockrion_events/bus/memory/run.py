@@ -1,0 +1,197 @@
+"""A run in memory, and the readers of its log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from ...events import TERMINAL, EncodedEvent
+from ..base import STATUS_OF_TERMINAL, Claim, RunRecord, RunStatus
+from ..notices import gap, run_lost
+from .log import Log
+
+
+class Run:
+    """What is kept of a run.
+
+    ``claim`` is the newest one while somebody holds it, and ``token`` counts all there were.
+    ``lease_until`` is a reading of ``time.monotonic``; None where there is no lease.
+    """
+
+    __slots__ = (
+        "attempt",
+        "claim",
+        "created_at",
+        "ended_at",
+        "gone",
+        "key",
+        "lease_until",
+        "log",
+        "owner",
+        "request",
+        "started_at",
+        "status",
+        "terminal",
+        "token",
+        "waiting",
+    )
+
+    def __init__(self, key: str, owner: str, request: bytes, limit: int) -> None:
+        self.key = key
+        self.owner = owner
+        self.request = request
+        self.status: RunStatus = "accepted"
+        self.created_at = datetime.now(UTC)
+        self.started_at: datetime | None = None
+        self.ended_at: datetime | None = None
+        self.attempt = 0
+        self.token = 0
+        self.claim: Claim | None = None
+        self.lease_until: float | None = None
+        self.terminal: EncodedEvent | None = None
+        self.gone: Literal["lost", "closed"] | None = None
+        self.log = Log(limit)
+        self.waiting: dict[MemoryFollower, None] = {}  # in the order of their coming
+
+    def record(self) -> RunRecord:
+        return RunRecord(
+            key=self.key,
+            owner=self.owner,
+            status=self.status,
+            request=self.request,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            attempt=self.attempt,
+            first_sequence=self.log.first,
+            last_sequence=self.log.last,
+            terminal=self.terminal,
+        )
+
+    def begin(self) -> Claim:
+        """Make the next claim; the one before it is superseded."""
+        self.revoke("superseded")
+        self.token += 1
+        self.attempt += 1
+        self.status = "running"
+        if self.started_at is None:
+            self.started_at = datetime.now(UTC)
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.claim = Claim(self.record(), self.token, future)
+        return self.claim
+
+    def append(self, events: Sequence[EncodedEvent]) -> None:
+        """Append events that follow the last one; a terminal event ends the run."""
+        self.log.append(events)
+        last = events[-1]
+        if last.type in TERMINAL:
+            self.terminal = last
+            self.status = STATUS_OF_TERMINAL[last.type]
+            self.ended_at = datetime.now(UTC)
+            self.lease_until = self.claim = None
+        if self.waiting:
+            self.wake()
+
+    def revoke(self, why: str) -> None:
+        """Take the claim away from who holds it."""
+        if self.claim is not None:
+            self.claim.revoke(why)
+            self.claim = None
+
+    def wake(self) -> None:
+        """Wake every follower that waits; however many events come until it runs, it is woken once."""
+        waiting, self.waiting = self.waiting, {}
+        for follower in waiting:
+            follower.wake()
+
+    def release(self) -> None:
+        """Hand the run back: whoever held the claim may not append any more."""
+        self.claim = self.lease_until = None
+        self.token += 1
+        self.status = "accepted"
+
+    def drop(self, why: Literal["lost", "closed"]) -> None:
+        """Let go of everything, even where a follower is kept; it learns it when it reads on."""
+        self.gone = why
+        self.revoke("lost")
+        self.request = b""
+        self.terminal = None
+        self.log.clear()
+        self.wake()
+
+
+class MemoryFollower:
+    """A cursor, and a future while its reader waits; see `dockrion_events.bus.Follower`."""
+
+    __slots__ = ("_arrival", "_nudged", "_position", "_run")
+
+    def __init__(self, run: Run, after: int) -> None:
+        self._run: Run | None = run
+        self._position = after
+        self._nudged = False
+        self._arrival: asyncio.Future[None] | None = None
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    @property
+    def ended(self) -> bool:
+        return self._run is None or self._run.gone == "closed"
+
+    async def next_batch(self) -> list[EncodedEvent]:
+        while (run := self._run) is not None:
+            batch = self._read(run)
+            if batch or self._nudged:
+                self._nudged = False
+                return batch
+            if self._run is not None:
+                await self._wait(run)
+        return []
+
+    def _read(self, run: Run) -> list[EncodedEvent]:
+        """Return what there is behind the position, and let go of the run at its end."""
+        log, position = run.log, self._position
+        if run.gone is not None:
+            self._run = None
+            return [run_lost()] if run.gone == "lost" else []
+        if position < log.last:
+            start = max(position + 1, log.first)
+            batch = log.since(start)
+            self._position = start + len(batch) - 1
+            if position + 1 < start:
+                batch.insert(0, gap(position + 1, start))
+            if self._position == log.last and run.terminal is not None:
+                self._run = None
+            return batch
+        if run.terminal is None:
+            return []
+        self._run = None
+        if position == log.last:
+            return []
+        self._position = log.last
+        return [gap(position + 1, log.last), run.terminal]
+
+    async def _wait(self, run: Run) -> None:
+        self._arrival = asyncio.get_running_loop().create_future()
+        run.waiting[self] = None
+        try:
+            await self._arrival
+        finally:
+            self._arrival = None
+            run.waiting.pop(self, None)
+
+    def wake(self) -> None:
+        """Let a waiting `next_batch` look again."""
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    def nudge(self) -> None:
+        self._nudged = True
+        self.wake()
+
+    def close(self) -> None:
+        self._run = None
+        self.wake()
