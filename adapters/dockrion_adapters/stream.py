@@ -335,6 +335,10 @@ class EventStream(Generic[T]):
         """Stop the agent without waiting for it; nothing more is yielded."""
         self._ended = True
         self._ready = []
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Stop the agent without waiting for it; what it has emitted may still be taken."""
         task = self._task
         if task is not None and not task.done():
             assert self._exit is not None

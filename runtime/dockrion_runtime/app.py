@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 
+from dockrion_events import BackendUnavailable
 from dockrion_sdk import Dockfile, load
 
 from .auth import authenticator
@@ -17,11 +18,18 @@ from .docs import assets_router, openapi_config
 from .problems import EXCEPTION_HANDLERS
 from .redaction import redactor
 from .routes import VERSION, informing_routes, invoking_routes
+from .runs.ids import id_generator
+from .runs.routes import handle_unavailable, run_routes
+from .runs.service import Runs, event_backend
 from .service import Service
 
 
-def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> Litestar:
+def create_app(
+    dockfile: Dockfile, *, env: Mapping[str, str] | None = None, executing: bool = True
+) -> Litestar:
     """Return the server of the Dockfile's agent; ``app.state.service`` is its `Service`.
+
+    ``executing`` says whether it executes the runs it accepts, or leaves that to others on its store.
 
     The agent is loaded here, so that a fault shows before anything listens. Raises `DockfileError`
     and the adapters' `LoadError`.
@@ -37,6 +45,11 @@ def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> L
         redact=redactor(dockfile, environ, guard.secrets if guard else ()),
     )
 
+    runs: Runs | None = None
+    if dockfile.streaming.async_runs:
+        runs = Runs(service, event_backend(dockfile), id_generator(dockfile), executing=executing)
+        service.runs = runs
+
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         # Synchronous graph nodes run in the loop's own pool, whose usual size is a handful.
@@ -44,6 +57,9 @@ def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> L
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(service.agent.lifetime())
+                if runs is not None:
+                    stack.push_async_callback(runs.close)
+                    await runs.open()
             except Exception as error:
                 app.state.startup_error = error
                 raise
@@ -63,9 +79,14 @@ def create_app(dockfile: Dockfile, *, env: Mapping[str, str] | None = None) -> L
             expose_headers=["X-Request-ID", "Retry-After"],
         )
     app = Litestar(
-        [*invoking_routes(service), *informing_routes(service), assets_router()],
+        [
+            *invoking_routes(service),
+            *(run_routes(service, runs) if runs is not None else ()),
+            *informing_routes(service),
+            assets_router(),
+        ],
         guards=[guard] if guard else None,
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, BackendUnavailable: handle_unavailable},
         cors_config=cors,
         openapi_config=openapi_config(dockfile.agent.name, VERSION, dockfile.agent.description),
         request_max_body_size=expose.max_body_bytes,

@@ -16,7 +16,7 @@ from dockrion_adapters import DescribesItself, abandoned_threads
 from dockrion_adapters.stream import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
 
-from .auth import OPEN
+from .auth import OPEN, owner_of
 from .problems import JSON, Problem
 from .service import Service
 from .sse import ExecutionResponse
@@ -34,7 +34,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         request_id = service.new_request_id()
         with service.slot():
             payload = await service.payload(request)
-            config = service.config(request, request_id)
+            config = service.config(owner_of(request), service.thread_id(request), request_id)
             started = time.monotonic()
             output = await _bounded(service, payload, config, request_id)
             latency = time.monotonic() - started
@@ -49,7 +49,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         try:
             payload = await service.payload(request)
             request_id = service.new_request_id()
-            config = service.config(request, request_id)
+            config = service.config(owner_of(request), service.thread_id(request), request_id)
             execution = service.execute(payload, config, service.context(request_id, watched=True))
         except BaseException:
             service.leave()

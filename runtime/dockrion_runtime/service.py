@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from litestar import Request
@@ -17,7 +16,7 @@ from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, e
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
-from .auth import owner_of
+from .naming import ID, ID_RULE
 from .payload import faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Agent, Execution, OutputInvalid, shutdown_event
@@ -26,7 +25,13 @@ MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
 LAST_WORDS_SECONDS: Final = 0.3
 """Seconds in which streams that the shutdown ended may still send their last event."""
-_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Drains(Protocol):
+    """What ends with the server; the runs, where there are any."""
+
+    async def drain(self, grace: float) -> None:
+        """End within ``grace`` seconds and a little."""
 
 
 class Service:
@@ -47,6 +52,7 @@ class Service:
         self.agent = Agent(adapter, WorkerPool(MAX_THREADS))
         self.ready = False
         self.draining = False
+        self.runs: Drains | None = None
         self._silent = EventsFilter("minimal")
         self._active = 0
         self._executions: set[Execution[Any]] = set()
@@ -71,20 +77,19 @@ class Service:
         """Return a fresh identifier, used for nothing but correlation."""
         return str(uuid.uuid4())
 
-    def config(self, request: Request[Any, Any, Any], request_id: str) -> dict[str, Any]:
-        """Return the framework's config: the conversation is the caller's own. Raises `Problem`."""
+    def thread_id(self, request: Request[Any, Any, Any]) -> str | None:
+        """Return the conversation that the caller names, if one. Raises `Problem`."""
         thread_id = request.query_params.get("thread_id")
+        if thread_id is not None and not ID.fullmatch(thread_id):
+            raise Problem(400, "INVALID_THREAD_ID", f"thread_id: {ID_RULE}")
+        return thread_id
+
+    def config(self, owner: str, thread_id: str | None, execution_id: str) -> dict[str, Any]:
+        """Return the framework's config: the conversation is the caller's own, or this execution's."""
         if thread_id is None:
             if not self.agent.keeps_threads:
                 return {}  # a thread_id costs LangGraph 6 microseconds a node, for nothing here
-            thread_id = request_id
-        elif not _ID.fullmatch(thread_id):
-            raise Problem(
-                400,
-                "INVALID_THREAD_ID",
-                "thread_id: 1 to 128 letters, digits, '.', '_', ':' or '-'",
-            )
-        owner = owner_of(request)
+            thread_id = execution_id
         return {"configurable": {"thread_id": f"{owner}/{thread_id}" if owner else thread_id}}
 
     def context(self, request_id: str, *, watched: bool) -> StreamContext:
@@ -124,19 +129,39 @@ class Service:
     def execute(
         self, payload: Any, config: dict[str, Any], context: StreamContext, form: Form = as_sse
     ) -> Execution[Any]:
-        """Return a watched execution; its events leave in this form, and nothing runs before `wait`."""
+        """Return a watched execution for one reader, which a shutdown ends; `forget` it afterwards."""
+        execution = self.execution(payload, config, context, form)
+        self._executions.add(execution)
+        return execution
+
+    def execution(
+        self,
+        payload: Any,
+        config: dict[str, Any],
+        context: StreamContext,
+        form: Form,
+        *,
+        id_field: Literal["request_id", "run_id"] = "request_id",
+        after: int = 0,
+        attempt: int = 1,
+    ) -> Execution[Any]:
+        """Return an execution; its events leave in this form, and nothing runs before `wait`.
+
+        Where ``after`` events of its stream are out already, this is another ``attempt`` at it.
+        """
         stream = self.agent.stream(payload, config, context)
         if self._output is not None:
             stream.check_output = self.check_output
-        execution: Execution[Any] = Execution(
+        if after:
+            stream.go_on(after=after, attempt=attempt)
+        return Execution(
             stream,
             form=form,
             encoder=self.encoder,
             max_seconds=self.dockfile.streaming.events.max_run_duration,
             redact=self.redact,
+            id_field=id_field,
         )
-        self._executions.add(execution)
-        return execution
 
     def forget(self, execution: Execution[Any]) -> None:
         """An execution has ended and its reader is gone."""
@@ -163,8 +188,14 @@ class Service:
         return True
 
     async def drain(self, grace: float) -> None:
-        """Refuse new work, let what runs end within ``grace`` seconds, then end it as cancelled."""
+        """Refuse new work, let what runs end within ``grace`` seconds, then end it."""
         self.draining = True
+        runs = asyncio.create_task(self.runs.drain(grace)) if self.runs is not None else None
+        await self._drain_streams(grace)
+        if runs is not None:
+            await runs
+
+    async def _drain_streams(self, grace: float) -> None:
         if not await self.idle_within(grace):
             for execution in list(self._executions):
                 execution.stop(shutdown_event())

@@ -168,7 +168,7 @@ class Execution(Generic[T]):
         try:
             batch: list[T] = self._stream.take()
         except BaseException as error:  # noqa: BLE001 - an agent may raise anything; SystemExit too
-            return self._end(self._failure(error))
+            return self._end(self._verdict or self._failure(error))
         if self._stream.ended:
             self._ended = True
             self._disarm()
@@ -194,17 +194,21 @@ class Execution(Generic[T]):
         """Make a waiting `wait` return."""
         self._stream.nudge()
 
-    async def aclose(self) -> None:
-        """Stop the agent, if it still runs, and wait a little for its end."""
+    def halt(self) -> None:
+        """Stop the agent now; what it has emitted, and the event given to `stop`, may still be taken."""
+        self._stream.interrupt()
+
+    async def aclose(self, patience: float = CLOSE_PATIENCE) -> None:
+        """Stop the agent, if it still runs, and wait up to ``patience`` seconds for its end."""
         self._ended = True
         self._disarm()
         self._stream.cancel()
         task = self._stream.task
         if task is None or task.done():
             return
-        done, _ = await asyncio.wait((task,), timeout=CLOSE_PATIENCE)
+        done, _ = await asyncio.wait((task,), timeout=patience)
         if not done:
-            log.warning("%s: the agent was cancelled %.0f s ago and goes on", self.label, CLOSE_PATIENCE)
+            log.warning("%s: the agent was cancelled %g s ago and goes on", self.label, patience)
 
     def _end(self, event: Event) -> list[T]:
         self._ended = True

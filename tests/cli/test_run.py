@@ -48,10 +48,10 @@ def test_says_where_it_serves_once_it_does(dockrion: Any) -> None:
         port = served.url.rpartition(":")[2]
         assert served.out.read_text().splitlines() == [
             f"tested (handler) is served at http://localhost:{port}",
-            "  POST /invoke         Execute the agent and return its output",
-            "  POST /invoke/stream  Stream one execution of the agent",
-            "  GET  /info           What the agent is and what it streams",
-            "  GET  /schema         JSON Schemas of the input, the output and the events",
+            "  POST   /invoke         Execute the agent and return its output",
+            "  POST   /invoke/stream  Stream one execution of the agent",
+            "  GET    /info           What the agent is and what it streams",
+            "  GET    /schema         JSON Schemas of the input, the output and the events",
             f"  docs http://localhost:{port}/docs",
             "  auth off: whoever reaches the port may call",
             "Ctrl-C stops it",

@@ -45,7 +45,14 @@ EXPOSE = [
 
 STREAMING = [
     ("event: {}", "event: unknown key; did you mean 'events'?"),
-    ("async_runs: true", "async_runs: unknown key; Valid: events"),
+    ("async_run: true", "async_run: unknown key; did you mean 'async_runs'?"),
+    ("backend: rabbit", "backend: not a valid"),
+    ("redis: {url: 'http://localhost'}", "redis.url: expected the URL of a Redis", "redis://localhost:6379"),
+    ("runs: {on_executor_lost: retry}", "runs.on_executor_lost: not a valid", "restart"),
+    ("runs: {lease_seconds: 0.1}", "runs.lease_seconds: "),
+    ("id_generator: {type: custom}", "id_generator.handler: type: custom needs a handler"),
+    ("id_generator: {handler: 'app.ids:new'}", "id_generator.handler: a handler needs type: custom"),
+    ("connection: {default_timeout: 0}", "connection.default_timeout: "),
     ("events: {heartbeat: 1}", "events.heartbeat: unknown key; did you mean 'heartbeat_interval'?"),
     (
         "events: {allowed: [token, tokn]}",

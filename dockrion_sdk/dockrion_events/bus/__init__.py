@@ -6,7 +6,17 @@ its own, and nothing but ``redis`` imports the Redis driver.
 
 from __future__ import annotations
 
-from .base import Claim, EventBackend, Follower, RunRecord, RunStatus
+from .base import Claim, Ending, EventBackend, Follower, RunRecord, RunStatus
 from .memory import MemoryBackend
+from .notices import ending
 
-__all__ = ["Claim", "EventBackend", "Follower", "MemoryBackend", "RunRecord", "RunStatus"]
+__all__ = [
+    "Claim",
+    "Ending",
+    "EventBackend",
+    "Follower",
+    "MemoryBackend",
+    "RunRecord",
+    "RunStatus",
+    "ending",
+]

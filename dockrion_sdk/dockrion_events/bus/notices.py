@@ -1,9 +1,10 @@
-"""The events that a backend makes by itself: for one reader, or to end a run from outside."""
+"""The events that no execution emits: a backend's for one reader, and what ends a run from outside."""
 
 from __future__ import annotations
 
-from ..encoding import encode_json
-from ..events import EncodedEvent, ErrorEvent, Event, GapEvent
+from ..encoding import EventEncoder, encode_json
+from ..events import EncodedEvent, ErrorEvent, Event, GapEvent, StartedEvent
+from ..forms import envelope
 from .base import Ending
 
 RUN_LOST = "RUN_LOST"
@@ -18,6 +19,15 @@ def gap(requested: int, first_available: int) -> EncodedEvent:
 def run_lost() -> EncodedEvent:
     """Return the event that ends the following of a run that is not kept any more."""
     return _unnumbered(ErrorEvent(error="the run is not kept any more", code=RUN_LOST))
+
+
+def ending(run_id: str, started: StartedEvent, terminal: Event) -> Ending:
+    """Return what ends the run that clients know as ``run_id``, from outside of its execution."""
+    encoder, tail = EventEncoder(), envelope("run_id", run_id).json
+    drafts = [encoder.encode(event) for event in (started, terminal)]
+    for draft in drafts:
+        draft.json += tail
+    return Ending(*drafts)
 
 
 def completed(ending: Ending, last_sequence: int) -> list[EncodedEvent]:

@@ -25,6 +25,15 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*,]+")  # RFC 6454, section 7
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 _STREAMINGS = ("sse", "none")
+_STORE_SCHEMES = (
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+)
 
 
 def fault(
@@ -138,6 +147,17 @@ def _events(value: Any) -> Any:
     return value if isinstance(value, str) else tuple(value)
 
 
+def _store_url(value: Any) -> Any:
+    scheme, separator, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
+    if scheme not in _STORE_SCHEMES or not separator or not rest:
+        raise fault(
+            "expected the URL of a Redis",
+            hint="for example redis://localhost:6379; schemes: " + ", ".join(_STORE_SCHEMES),
+            told=True,
+        )
+    return value
+
+
 def _json_schema(value: Any) -> Any:
     if value is None:
         return None
@@ -173,6 +193,11 @@ Origin = Annotated[str, BeforeValidator(_origin)]
 Method = Annotated[str, BeforeValidator(_method)]
 Allowed = Annotated[str | tuple[str, ...] | None, PlainValidator(_events)]
 JSONSchema = Annotated[dict[str, Any] | None, PlainValidator(_json_schema)]
+StoreKind = Annotated[Literal["memory", "redis"], _one_of("memory", "redis")]
+LostPolicy = Annotated[Literal["fail", "restart", "resume"], _one_of("fail", "restart", "resume")]
+IdKind = Annotated[Literal["uuid", "custom"], _one_of("uuid", "custom")]
+StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False)]
+LeaseSeconds = Annotated[float, _number, Field(ge=0.5, le=3600, allow_inf_nan=False)]
 AuthMode = Annotated[Literal["none", "api_key"], _one_of("none", "api_key")]
 HeaderName = Annotated[str, _matching(_TOKEN, "the name of an HTTP header, such as X-API-Key")]
 VariableName = Annotated[

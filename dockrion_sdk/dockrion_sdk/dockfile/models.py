@@ -23,12 +23,17 @@ from .fields import (
     AuthMode,
     Count,
     HeaderName,
+    IdKind,
     JSONSchema,
+    LeaseSeconds,
+    LostPolicy,
     Method,
     NonEmpty,
     Origin,
     Port,
     Seconds,
+    StoreKind,
+    StoreURL,
     Streamings,
     VariableName,
     Version,
@@ -128,10 +133,79 @@ class StreamingEvents(Section):
         return EventsFilter(list(self.allowed) if isinstance(self.allowed, tuple) else self.allowed)
 
 
-class Streaming(Section):
-    """`streaming`: the stream of events."""
+class IdGenerator(Section):
+    """`streaming.id_generator`: who names a run that its client does not name.
 
+    A `custom` `handler` is called with the payload, or with nothing if it takes nothing, and returns
+    1 to 128 letters, digits, '.', '_', ':' or '-'.
+    """
+
+    type: IdKind = "uuid"
+    handler: AgentReference | None = None
+
+    @classmethod
+    def check_keys(cls, given: Mapping[str, Any]) -> Faults:
+        """A handler, if and only if the type is custom."""
+        custom, handler = given.get("type") == "custom", given.get("handler") is not None
+        if custom and not handler:
+            hint = "for example handler: app.ids:new_id"
+            yield ("handler",), fault("type: custom needs a handler", hint=hint, told=True)
+        elif handler and not custom:
+            yield ("handler",), fault("a handler needs type: custom", hint="add type: custom", told=True)
+
+
+class StreamingConnection(Section):
+    """`streaming.connection`: the connections that follow runs.
+
+    `default_timeout` is in seconds: how long one stays open unless its client asks for another time.
+    `max_subscribers_per_run` counts those of one server process.
+    """
+
+    default_timeout: Seconds = 300.0
+    max_subscribers_per_run: Count = 100
+
+
+class MemoryStore(Section):
+    """`streaming.memory`: how much of a run is kept in memory, and for how many seconds after its end."""
+
+    stream_ttl_seconds: Seconds = 3600.0
+    max_events_per_run: Count = 10_000
+
+
+class RedisStore(Section):
+    """`streaming.redis`: the Redis that keeps runs, how much of each, and for how long."""
+
+    url: StoreURL = "redis://localhost:6379"
+    stream_ttl_seconds: Seconds = 3600.0
+    max_events_per_run: Count = 10_000
+    connection_pool_size: Count = 10
+
+
+class Runs(Section):
+    """`streaming.runs`: executing runs.
+
+    `max_concurrent` counts the runs that one process executes at once. An executor that does not renew its
+    claim for `lease_seconds` counts as lost; `on_executor_lost` says what becomes of its runs: they end in
+    an error (`fail`), are executed again (`restart`), or go on from their graph's last checkpoint (`resume`).
+    """
+
+    max_concurrent: Count = 64
+    on_executor_lost: LostPolicy = "fail"
+    lease_seconds: LeaseSeconds = 10.0
+
+
+class Streaming(Section):
+    """`streaming`: the stream of events, and the runs that keep theirs (`async_runs`)."""
+
+    async_runs: bool = False
+    backend: StoreKind = "memory"
+    allow_client_ids: bool = True
+    id_generator: IdGenerator = IdGenerator()
     events: StreamingEvents = StreamingEvents()
+    connection: StreamingConnection = StreamingConnection()
+    memory: MemoryStore = MemoryStore()
+    redis: RedisStore = RedisStore()
+    runs: Runs = Runs()
 
 
 class APIKeys(Section):

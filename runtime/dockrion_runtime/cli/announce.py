@@ -23,7 +23,7 @@ class OfferedRoute(NamedTuple):
 def routes(app: Litestar) -> list[OfferedRoute]:
     """Return the routes about the agent, in the order they were registered."""
     return [
-        OfferedRoute(method, path, handler.summary or "")
+        OfferedRoute(method, path.replace(":str}", "}"), handler.summary or "")
         for route in app.routes
         for handler in getattr(route, "route_handlers", ())
         if isinstance(handler, HTTPRouteHandler) and "agent" in (handler.tags or ())
@@ -58,7 +58,7 @@ def announcement(app: Litestar, host: str, port: int) -> str:
     return "\n".join(
         [
             f"{dockfile.agent.name} ({service.agent.adapter.framework}) is served at {address}",
-            *(f"  {route.method:4} {route.path:{width}}  {route.summary}" for route in offered),
+            *(f"  {route.method:6} {route.path:{width}}  {route.summary}" for route in offered),
             f"  docs {address}/docs",
             f"  auth {auth_line(dockfile)}",
         ]

@@ -1,0 +1,58 @@
+"""What the creator of a run asked for, as the store keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..naming import ID
+
+
+class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The payload, and the conversation that the run belongs to (None: one of its own)."""
+
+    payload: dict[str, Any]
+    thread_id: str | None = None
+
+    def encode(self) -> bytes:
+        """Return the JSON that the store keeps."""
+        return msgspec.json.encode(self)
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+_decode = msgspec.json.Decoder(RunRequest).decode
+_decode_canonical = msgspec.json.Decoder(float_hook=_number).decode
+
+
+def decode_request(data: bytes) -> RunRequest:
+    """Return the request that `RunRequest.encode` made ``data`` of."""
+    return _decode(data)
+
+
+def same_request(one: bytes, other: bytes) -> bool:
+    """Say whether two encoded requests are equal as JSON: members have no order, and 1.0 is 1."""
+    return one == other or _canonical(one) == _canonical(other)
+
+
+def _canonical(data: bytes) -> bytes:
+    return msgspec.json.encode(_decode_canonical(data), order="sorted")
+
+
+def run_key(owner: str, run_id: str) -> str:
+    """Return the store's name of an owner's run; two owners may use the same id."""
+    return f"{owner}/{run_id}" if owner else run_id
+
+
+def run_id_of(key: str) -> str:
+    """Return the id by which a run's owner knows it."""
+    return key.rpartition("/")[2]
+
+
+def is_id(text: str) -> bool:
+    """Say whether ``text`` may name a run."""
+    return ID.fullmatch(text) is not None

@@ -1,0 +1,217 @@
+"""Runs as the routes and the server see them: made, read, followed, cancelled, executed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from dockrion_events import (
+    CancelledEvent,
+    EncodedEvent,
+    RunNotFound,
+    StartedEvent,
+    as_encoded,
+)
+from dockrion_events.bus import EventBackend, MemoryBackend, RunRecord, ending
+from dockrion_sdk import Dockfile
+
+from ..naming import ID_RULE
+from ..problems import Problem, overloaded
+from ..service import Service
+from ..stream import Execution
+from .executor import Executor
+from .follow import RunResponse
+from .ids import IdGenerator, id_of_idempotency_key
+from .request import RunRequest, decode_request, is_id, run_id_of, run_key, same_request
+
+log = logging.getLogger("dockrion")
+
+
+class Runs:
+    """The runs of one agent, in one store. Lives on one event loop.
+
+    Methods take the owner that a request was authenticated as; a run of another owner is a run that
+    does not exist. They raise `Problem`, and `BackendUnavailable` where the store does not answer.
+    """
+
+    def __init__(
+        self, service: Service, backend: EventBackend, new_id: IdGenerator, *, executing: bool = True
+    ) -> None:
+        settings = service.dockfile.streaming
+        self._service = service
+        self._settings = settings
+        self._new_id = new_id
+        self._followers: Counter[str] = Counter()
+        self._responses: set[RunResponse] = set()
+        self.backend = backend
+        self.executor: Executor | None = None
+        if executing:
+            self.executor = Executor(
+                backend,
+                self,
+                max_concurrent=settings.runs.max_concurrent,
+                lease_seconds=settings.runs.lease_seconds,
+                on_lost=settings.runs.on_executor_lost,
+            )
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect to the store and begin to execute. Raises `BackendUnavailable`."""
+        for line in await self.backend.open():
+            log.warning("%s", line)
+        if self.executor is not None:
+            self.executor.start()
+
+    async def drain(self, grace: float) -> None:
+        """Tell followers to come back elsewhere, and give what is executed here ``grace`` seconds."""
+        for response in list(self._responses):
+            response.leave_off()
+        if self.executor is not None:
+            await self.executor.stop(grace)
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        await self.drain(0.0)
+        await self.backend.close()
+
+    # -- what clients ask for ------------------------------------------------------------------
+
+    async def create(
+        self,
+        owner: str,
+        request: RunRequest,
+        *,
+        run_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> tuple[RunRecord, bool]:
+        """Accept a run, or find the one that the same request made before; say whether it is new."""
+        if self._service.draining:
+            raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=5)
+        key = run_key(owner, self._id_for(request, run_id, idempotency_key))
+        data = request.encode()
+        record, new = await self.backend.create_run(key, owner=owner, request=data)
+        if not new and not same_request(record.request, data):
+            raise Problem(409, "RUN_EXISTS", f"run {run_id_of(key)} exists, and its request is another one")
+        return record, new
+
+    def _id_for(self, request: RunRequest, run_id: str | None, idempotency_key: str | None) -> str:
+        if run_id is None and idempotency_key is None:
+            return self._new_id(request.payload)
+        if run_id is None:
+            if not idempotency_key or len(idempotency_key) > 255:
+                raise Problem(400, "INVALID_IDEMPOTENCY_KEY", "Idempotency-Key: 1 to 255 characters")
+            return id_of_idempotency_key(idempotency_key)
+        if idempotency_key is not None:
+            raise Problem(
+                400, "AMBIGUOUS_RUN", "give run_id or Idempotency-Key, not both: each names the run by itself"
+            )
+        if not self._settings.allow_client_ids:
+            told = "this server names runs itself; leave run_id out, or send an Idempotency-Key instead"
+            raise Problem(400, "RUN_ID_NOT_ALLOWED", told)
+        if not is_id(run_id):
+            raise Problem(400, "INVALID_RUN_ID", f"run_id: {ID_RULE}")
+        return run_id
+
+    async def get(self, owner: str, run_id: str) -> RunRecord:
+        """Return a run of the owner's."""
+        try:
+            if is_id(run_id):
+                return await self.backend.get_run(run_key(owner, run_id))
+        except RunNotFound:
+            pass
+        raise not_found(run_id)
+
+    async def page(self, owner: str, *, limit: int, before: RunRecord | None) -> list[RunRecord]:
+        """Return the owner's runs, newest first, from behind ``before`` on."""
+        return await self.backend.list_runs(owner, limit=limit, before=before)
+
+    async def cancel(self, owner: str, run_id: str, reason: str | None) -> RunRecord:
+        """Cancel a run, at once; again is as well."""
+        record = await self.get(owner, run_id)
+        if not record.ended:
+            end = ending(run_id, self.started_event(), CancelledEvent(reason))
+            try:
+                record = await self.backend.end_run(record.key, end)
+            except RunNotFound:
+                raise not_found(run_id) from None
+        if record.status != "cancelled":
+            raise Problem(409, "RUN_ENDED", f"run {run_id} has {record.status} already")
+        return record
+
+    async def follow(self, owner: str, run_id: str, *, after: int, seconds: float) -> RunResponse:
+        """Return what sends a run's events behind ``after``, for up to ``seconds``."""
+        if self._service.draining:
+            raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=1)
+        key = run_key(owner, run_id)
+        self._take_place(key)
+        try:
+            follower = await self.backend.follow(key, after=after)
+        except BaseException as error:
+            self._leave_place(key)
+            if isinstance(error, RunNotFound):
+                raise not_found(run_id) from None
+            raise
+
+        def closed() -> None:
+            self._leave_place(key)
+            self._responses.discard(response)
+
+        response = RunResponse(
+            follower,
+            run_id,
+            seconds=seconds,
+            heartbeat=self._settings.events.heartbeat_interval,
+            heartbeat_events=self._service.events_filter.is_allowed("heartbeat"),
+            on_close=closed,
+        )
+        self._responses.add(response)
+        return response
+
+    def _take_place(self, key: str) -> None:
+        limit = self._settings.connection.max_subscribers_per_run
+        if self._followers[key] >= limit:
+            told = f"the run has {limit} subscribers on this server already"
+            raise Problem(429, "TOO_MANY_SUBSCRIBERS", told, headers={"Retry-After": "5"})
+        self._followers[key] += 1
+
+    def _leave_place(self, key: str) -> None:
+        self._followers[key] -= 1
+        if not self._followers[key]:
+            del self._followers[key]
+
+    # -- what the executor needs ---------------------------------------------------------------
+
+    async def start_run(self, record: RunRecord, *, resume: bool) -> Execution[EncodedEvent]:
+        """Return the execution of a claimed run, from its beginning or from where its graph left off."""
+        run_id = run_id_of(record.key)
+        request = decode_request(record.request)
+        service = self._service
+        config = service.config(record.owner, request.thread_id, run_id)
+        return service.execution(
+            request.payload,
+            config,
+            service.context(run_id, watched=True),
+            as_encoded,
+            id_field="run_id",
+            after=record.last_sequence,
+            attempt=record.attempt,
+        )
+
+    def started_event(self) -> StartedEvent:
+        """Return the first event of a run that ends before it could begin."""
+        adapter = self._service.agent.adapter
+        return StartedEvent(adapter.agent_name, adapter.framework)
+
+
+def not_found(run_id: str) -> Problem:
+    """Return the answer for a run that is not there, or not the caller's: nobody can tell which."""
+    return Problem(404, "RUN_NOT_FOUND", f"there is no run {run_id[:128]!r}")
+
+
+def event_backend(dockfile: Dockfile) -> EventBackend:
+    """Return the store that the Dockfile names; nothing is connected yet. Raises `DockfileError`."""
+    memory = dockfile.streaming.memory
+    return MemoryBackend(
+        max_events_per_run=memory.max_events_per_run, stream_ttl_seconds=memory.stream_ttl_seconds
+    )
