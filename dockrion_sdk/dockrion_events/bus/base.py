@@ -154,7 +154,10 @@ class EventBackend(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything; followers end, and what is called later raises `BackendUnavailable`."""
+        """Let go of everything; followers end, and what is called later raises `BackendUnavailable`.
+
+        May be called again.
+        """
 
     @abstractmethod
     async def ping(self) -> None:
