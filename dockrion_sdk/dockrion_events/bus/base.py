@@ -70,9 +70,9 @@ class Claim:
     __slots__ = ("record", "revoked", "token")
 
     def __init__(self, record: RunRecord, token: int, revoked: asyncio.Future[str]) -> None:
-        self.record = record
-        self.token = token
-        self.revoked = revoked
+        self.record: RunRecord = record
+        self.token: int = token
+        self.revoked: asyncio.Future[str] = revoked
 
     def revoke(self, why: str) -> None:
         """Make it known that the right is gone; for backends, on the claim's loop."""

@@ -47,9 +47,9 @@ class Chunk:
     __slots__ = ("count", "events", "first", "lines", "size")
 
     def __init__(self, first: int) -> None:
-        self.first = first
-        self.count = 0
-        self.size = 0
+        self.first: int = first
+        self.count: int = 0
+        self.size: int = 0
         self.events: list[EncodedEvent] = []
         self.lines: bytes | None = None
 
@@ -91,8 +91,8 @@ class Log:
         self._newest = Chunk(1)
         self._chunks = [self._newest]
         self._trim_at = limit
-        self.first = 1
-        self.last = 0
+        self.first: int = 1
+        self.last: int = 0
 
     def append(self, events: Sequence[EncodedEvent]) -> None:
         """Append events whose sequences follow ``last``."""

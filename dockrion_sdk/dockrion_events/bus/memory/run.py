@@ -39,20 +39,20 @@ class Run:
     )
 
     def __init__(self, key: str, owner: str, request: bytes, limit: int) -> None:
-        self.key = key
-        self.owner = owner
-        self.request = request
+        self.key: str = key
+        self.owner: str = owner
+        self.request: bytes = request
         self.status: RunStatus = "accepted"
-        self.created_at = datetime.now(UTC)
+        self.created_at: datetime = datetime.now(UTC)
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
-        self.attempt = 0
-        self.token = 0
+        self.attempt: int = 0
+        self.token: int = 0
         self.claim: Claim | None = None
         self.lease_until: float | None = None
         self.terminal: EncodedEvent | None = None
         self.gone: Literal["lost", "closed"] | None = None
-        self.log = Log(limit)
+        self.log: Log = Log(limit)
         self.waiting: dict[MemoryFollower, None] = {}  # in the order of their coming
 
     def record(self) -> RunRecord:
