@@ -66,10 +66,10 @@ class Chunk:
             del lines[0]
         return [EncodedEvent(_type_of(json), json, number) for number, json in enumerate(lines, sequence)]
 
-    def compact(self) -> None:
-        """Turn the objects into bytes, where that is possible and worth it."""
+    def compact(self, light: int) -> None:
+        """Turn the objects into bytes, where that is possible and they weigh less than ``light`` each."""
         count = len(self.events)
-        if count < 2 or CHUNK - self.room > count * _LARGE:
+        if count < 2 or CHUNK - self.room > count * light:
             return
         lines = b"\n".join([event.json for event in self.events])
         if lines.count(b"\n") == count - 1:  # JSON of some foreign encoder may have lines
@@ -179,7 +179,7 @@ class Log:
             self._newest.events.append(last)
             self._chunks.append(self._newest)
         for chunk in self._chunks:
-            chunk.compact()
+            chunk.compact(_LARGE + self._event)
 
     def clear(self) -> None:
         """Let go of the events."""
