@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dockrion_events.bus import EventBackend
 from dockrion_events.bus.redis import RedisBackend
 from dockrion_events.testing import EventBackendSuite
 
@@ -22,9 +23,15 @@ class TestRedisBackend(EventBackendSuite):
 
     @asynccontextmanager
     async def make(self, **settings: Any) -> AsyncIterator[RedisBackend]:
-        backend = RedisBackend(self._url, prefix=f"{secrets.token_hex(4)}:", **settings)
-        await backend.open()
-        try:
+        self._settings = {"prefix": f"{secrets.token_hex(4)}:", **settings}
+        async with self.second() as backend:
             yield backend
+
+    @asynccontextmanager
+    async def second(self, backend: EventBackend | None = None) -> AsyncIterator[RedisBackend]:
+        opened = RedisBackend(self._url, **self._settings)
+        await opened.open()
+        try:
+            yield opened
         finally:
-            await backend.close()
+            await opened.close()
