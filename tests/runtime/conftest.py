@@ -23,6 +23,8 @@ from dockrion_runtime.server import Server, bind, server_config
 from dockrion_runtime.service import Service
 from dockrion_sdk import Dockfile
 
+from ..servers import RedisServer
+
 DEADLINE = 10.0
 _modules = itertools.count()
 
@@ -102,10 +104,14 @@ class Store:
         return {"backend": self.backend, self.backend: {**self.settings, **keep}}
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest) -> Store:
     """Each store in turn."""
-    return Store("memory", {})
+    if request.param == "memory":
+        return Store("memory", {})
+    server: RedisServer = request.getfixturevalue("shared_redis")
+    server.command("FLUSHALL")
+    return Store("redis", {"url": server.url})
 
 
 @pytest.fixture

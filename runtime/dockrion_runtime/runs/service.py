@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 from dockrion_events import (
     BackendUnavailable,
@@ -245,8 +246,24 @@ def not_found(run_id: str) -> Problem:
 
 
 def event_backend(dockfile: Dockfile) -> EventBackend:
-    """Return the store that the Dockfile names; nothing is connected yet. Raises `DockfileError`."""
-    memory = dockfile.streaming.memory
+    """Return the store that the Dockfile names; nothing is connected yet. Raises `DockfileError`.
+
+    Servers and workers of one agent share its runs, by the agent's name; other agents may use the same
+    Redis.
+    """
+    streaming = dockfile.streaming
+    if streaming.backend == "redis":
+        from dockrion_events.bus.redis import RedisBackend  # here: who does without needs no driver
+
+        redis = streaming.redis
+        return RedisBackend(
+            redis.url,
+            prefix=f"dockrion:{quote(dockfile.agent.name, safe='')}:",
+            max_events_per_run=redis.max_events_per_run,
+            stream_ttl_seconds=redis.stream_ttl_seconds,
+            connection_pool_size=redis.connection_pool_size,
+        )
+    memory = streaming.memory
     return MemoryBackend(
         max_events_per_run=memory.max_events_per_run, stream_ttl_seconds=memory.stream_ttl_seconds
     )
