@@ -175,6 +175,7 @@ class Lane:
         try:
             while True:
                 if not self._queue:
+                    self._awake = False
                     resting = self._loop.create_future()
                     self._idle.append(resting)
                     await resting
@@ -220,6 +221,9 @@ class Lane:
                         raise
                     call.settle(reply)
                     answered += 1
+            if self._failures:
+                self._failures = 0
+                self.troubled_at = self._loop.time()
         except FAILURES as error:
             await connection.disconnect(nowait=True)
             self._lost(batch[answered:], error)
@@ -242,9 +246,6 @@ class Lane:
             await connection.disconnect(nowait=True)
             self._lost((), error)
             return False
-        if self._failures:
-            self._failures = 0
-            self.troubled_at = self._loop.time()
         return True
 
     # -- what goes wrong -----------------------------------------------------------------------
@@ -279,11 +280,12 @@ class Lane:
         self._queue.extendleft(reversed(calls))
         if self._on_trouble is not None:
             self._on_trouble(self)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep()
 
     def _sweep(self) -> None:
-        """Fail the calls whose time is over, while there is trouble."""
+        """Fail the calls whose time is over; regularly, while there is trouble."""
         self._sweeper = None
         now = self._loop.time()
         late = [call for call in self._queue if call.deadline < now]
@@ -293,7 +295,7 @@ class Lane:
             self._queue.extend(kept)
         for call in late:
             call.fail(self._unavailable(self._failure))
-        if self._failures and not self._closed:
+        if self._queue and not self._closed:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _unavailable(self, error: BaseException | None) -> BackendUnavailable:
