@@ -22,7 +22,7 @@ from ...errors import BackendUnavailable
 from .commands import Commands
 from .lanes import CONNECT_SECONDS, FAILURES, Part
 from .records import Keys
-from .scripts import ENQUEUE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY, Script
+from .scripts import ENQUEUE, FORGET, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY, Script
 
 GROUP: Final = b"executors"
 LONGEST_BLOCK: Final = 1.0
@@ -43,6 +43,8 @@ INTENT_SECONDS: Final = 10.0
 """After so long, who meant to queue a run is taken for dead."""
 
 FORGET_INTENT_SECONDS: Final = 3600.0
+"""After so long, who meant to make a run and did not is taken for dead as well."""
+
 IDLE_CONSUMER_SECONDS: Final = 3600.0
 
 
@@ -133,7 +135,13 @@ class Queue:
         if accepted <= 0:
             await asyncio.sleep(seconds)
             return []
-        connection = self._idle.pop() if self._idle else await self._commands.connection_for(self._keys.queue)
+        try:
+            connection = (
+                self._idle.pop() if self._idle else await self._commands.connection_for(self._keys.queue)
+            )
+        except BackendUnavailable:  # the next `take` says so, if it lasts
+            await asyncio.sleep(min(0.05, seconds))
+            return []
         self._blocked.add(connection)
         try:
             async with asyncio.timeout(seconds + CONNECT_SECONDS):
@@ -174,11 +182,8 @@ class Queue:
 
     def lease(self, entries: Sequence[bytes], seconds: float) -> asyncio.Future[Any]:
         """Begin the leases of these entries, or begin them anew; what is not pending is left alone."""
-        queue = self._keys.queue
         consumer = next(iter(self._consumers))  # the one that took them, or another of this process
-        return self._commands.call(
-            queue, b"XCLAIM", queue, GROUP, consumer, 0, *entries, b"IDLE", _idle(seconds), b"JUSTID"
-        )
+        return self._commands.run(LEASE, (self._keys.queue,), GROUP, consumer, _idle(seconds), *entries)
 
     def drop(self, entries: Sequence[bytes]) -> list[asyncio.Future[Any]]:
         """Remove entries from the queue; if that is lost, whoever takes them next does it."""
@@ -200,19 +205,24 @@ class Queue:
         """Queue a run that has its record; only where the two cannot be made in one step."""
         await self._commands.run(ENQUEUE, (self._keys.queue, self._keys.intents), key)
 
-    async def sweep(self, waiting: Callable[[str], Awaitable[bool]]) -> None:
+    async def sweep(self, waiting: Callable[[str], Awaitable[bool | None]]) -> None:
         """Now and then, queue the runs whose creator died before it could.
 
-        ``waiting`` says whether a run is accepted and was never taken.
+        ``waiting`` says whether a run is accepted and was never taken, or None where there is no run.
         """
         if self._loop.time() - self._swept_at < SWEEP_SECONDS:
             return
         self._swept_at = self._loop.time()
         intents = self._keys.intents
-        times = _ms(INTENT_SECONDS), _ms(FORGET_INTENT_SECONDS)
-        for key in await self._commands.run(OVERDUE, (intents,), *times):
-            if await waiting(key.decode()):
+        found, forgotten = await self._commands.run(
+            OVERDUE, (intents,), _ms(INTENT_SECONDS), _ms(FORGET_INTENT_SECONDS)
+        )
+        for key, score in zip(found[::2], found[1::2], strict=True):
+            state = await waiting(key.decode())
+            if state:
                 await self.enqueue(key.decode())
+            elif state is not None or float(score) < float(forgotten):
+                await self._commands.run(FORGET, (intents,), key, score)
 
     async def close(self) -> None:
         """Forget this process's consumers, but for those that still hold something."""

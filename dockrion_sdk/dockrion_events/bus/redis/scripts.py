@@ -317,6 +317,17 @@ return out
 """queue; group, consumer, span, longest lease, grace, idle of a new lease (all in ms), count -> ms until
 the next lease expires or -1, then entry, key …: what has expired, now leased to this consumer."""
 
+LEASE: Final = Script(
+    _GROUP
+    + """
+local call = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
+for i = 4, #ARGV do call[#call + 1] = ARGV[i] end
+for _, option in ipairs({'IDLE', ARGV[3], 'JUSTID'}) do call[#call + 1] = option end
+return #grouped(unpack(call))
+"""
+)
+"""queue; group, consumer, idle in ms, entries: begin the leases of those that are pending."""
+
 MINE: Final = Script(
     _GROUP
     + _KEYS_OF
@@ -329,13 +340,16 @@ return keyed(ids)
 )
 """queue; group, consumer -> entry, key …: what this consumer has taken and not finished."""
 
-REQUEUE: Final = Script("""
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+REQUEUE: Final = Script(
+    _GROUP
+    + """
+if #grouped('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
 redis.call('XADD', KEYS[1], '*', 'k', ARGV[3])
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
-""")
+"""
+)
 """queue; group, entry, key: put a run that was taken through ``entry`` at the end of the queue."""
 
 TIDY: Final = Script("""
@@ -372,11 +386,13 @@ OVERDUE: Final = Script(
     _CLOCK
     + """
 local before = string.format('%.0f', now() - ARGV[1] * 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now() - ARGV[2] * 1000))
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, 100)
+return {
+  redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'WITHSCORES', 'LIMIT', 0, 100),
+  string.format('%.0f', now() - ARGV[2] * 1000)
+}
 """
 )
-"""intents; ms, ms -> keys of intents that are older than the first time; those older than the second go."""
+"""intents; ms, ms -> {key, score, … of the intents older than the first time, score of the second}."""
 
 FORGET: Final = Script("""
 local gone = 0
