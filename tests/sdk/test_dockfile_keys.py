@@ -55,7 +55,7 @@ def test_defaults(load_text: Load) -> None:
                 "heartbeat_interval": 15.0,
                 "max_run_duration": 3600.0,
                 "max_event_bytes": 8388608,
-            }
+            },
         },
         "auth": {
             "mode": "none",
