@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 QUESTION ?= What happens when a client of a direct stream leaves?
 
-.PHONY: help install test lint types contracts unit bench demo format clean
+.PHONY: help install test lint types contracts unit bench demo demo-ha format clean
 
 help: ## Show this map
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ bench: install ## Measure; writes benchmarks/results.json and docs/performance.m
 
 demo: install ## Serve examples/ask_docs and stream one answer: make demo QUESTION="…"
 	@$(BIN)/python -m examples.demo "$(QUESTION)"
+
+demo-ha: install ## Two servers and a worker on one Redis, and a client that survives the kill of each
+	@$(BIN)/python -m examples.demo_ha
 
 format: install ## Apply the house style
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from .servers.fixtures import redis_server, shared_redis
+
+__all__ = ["redis_server", "shared_redis"]
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:

@@ -95,6 +95,11 @@ FRAGMENTS = [
     "streaming: {events: {allowed: chat, heartbeat_interval: 15, max_run_duration: 3600}}",
     "streaming: {events: {allowed: [token, step, custom]}}",
     'streaming: {events: {allowed: [token, "custom:fraud_check", "custom:analytics"]}}',
+    "streaming: {async_runs: true, backend: memory}",
+    'streaming: {backend: redis, redis: {url: "${REDIS_URL}"}}\n'
+    'secrets: {required: [{name: REDIS_URL, description: "…"}]}',
+    'streaming: {redis: {url: "redis://localhost:6379", stream_ttl_seconds: 3600, '
+    "max_events_per_run: 1000, connection_pool_size: 10}}",
     "auth: {mode: api_key}",
     'secrets: {required: [{name: SERVICE_URL, description: "where it is"}]}',
 ]
@@ -105,7 +110,9 @@ def test_dockfile_fragments(tmp_path: Path, fragment: str) -> None:
     (tmp_path / "Dockfile.yaml").write_text(
         f'version: "1.0"\nagent: {{name: a, handler: some.module:f}}\n{fragment}\n'
     )
-    dockfile = load_dockfile(tmp_path, {"SERVICE_URL": "x", "DOCKRION_API_KEY": "k"})
+    dockfile = load_dockfile(
+        tmp_path, {"SERVICE_URL": "x", "DOCKRION_API_KEY": "k", "REDIS_URL": "redis://localhost"}
+    )
     assert dockfile.agent.name == "a"
 
 

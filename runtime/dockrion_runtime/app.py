@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 
 from dockrion_events import BackendUnavailable
-from dockrion_sdk import Dockfile, load
+from dockrion_sdk import Dockfile
 
+from .assembly import alive, assemble
 from .auth import authenticator
 from .docs import assets_router, openapi_config
 from .problems import EXCEPTION_HANDLERS
-from .redaction import redactor
 from .routes import VERSION, informing_routes, invoking_routes
-from .runs.ids import id_generator
 from .runs.routes import handle_unavailable, run_routes
-from .runs.service import Runs, event_backend
-from .service import Service
 
 
 def create_app(
@@ -36,38 +32,21 @@ def create_app(
     """
     environ = os.environ if env is None else env
     guard = authenticator(dockfile, environ)
-    adapter = load(dockfile)
-    if getattr(adapter, "recursion_limit", 0) is None:
-        adapter.recursion_limit = dockfile.agent.recursion_limit  # type: ignore[attr-defined]
-    service = Service(
-        dockfile,
-        adapter,
-        redact=redactor(dockfile, environ, guard.secrets if guard else ()),
-    )
-
-    runs: Runs | None = None
-    if dockfile.streaming.async_runs:
-        runs = Runs(service, event_backend(dockfile), id_generator(dockfile), executing=executing)
-        service.runs = runs
+    secrets = tuple(guard.secrets) if guard else ()
+    service, runs = assemble(dockfile, environ, secrets=secrets, executing=executing)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        # Synchronous graph nodes run in the loop's own pool, whose usual size is a handful.
-        asyncio.get_running_loop().set_default_executor(service.agent.pool)
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(service.agent.lifetime())
-                if runs is not None:
-                    stack.push_async_callback(runs.close)
-                    await runs.open()
-            except Exception as error:
-                app.state.startup_error = error
-                raise
-            service.ready = True
-            try:
-                yield
-            finally:
-                service.ready = False
+        holding = alive(service, runs)
+        try:
+            await holding.__aenter__()
+        except Exception as error:
+            app.state.startup_error = error
+            raise
+        try:
+            yield
+        finally:
+            await holding.__aexit__(None, None, None)
 
     expose = dockfile.expose
     cors = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from dockrion_sdk import Dockfile
 
@@ -24,7 +25,8 @@ class Redactor:
 
 
 def redactor(dockfile: Dockfile, env: Mapping[str, str], keys: Iterable[str] = ()) -> Redactor:
-    """Return the redactor of the secrets that the Dockfile names, and of the API keys."""
+    """Return the redactor of the secrets that the Dockfile names, the store's password, and the API keys."""
     secrets = dockfile.secrets
     names = [*(secret.name for secret in secrets.required), *(secret.name for secret in secrets.optional)]
-    return Redactor([*(env.get(name, "") for name in names), *keys])
+    password = urlsplit(dockfile.streaming.redis.url).password or ""
+    return Redactor([*(env.get(name, "") for name in names), password, unquote(password), *keys])

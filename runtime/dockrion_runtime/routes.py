@@ -110,7 +110,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
 
     @get("/ready", opt={OPEN: True}, tags=["server"], summary="Can the server take work")
     async def ready() -> Response[dict[str, Any]]:
-        state = "shutting down" if service.draining else "ready" if service.ready else "starting"
+        state = await service.state()
         return Response(
             {"status": state, "agent": dockfile.agent.name}, status_code=200 if state == "ready" else 503
         )
@@ -127,6 +127,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             "expose": {"rest": dockfile.expose.rest, "streaming": list(dockfile.expose.streaming)},
             "auth": dockfile.auth.mode,
             "active": service.active,
+            "runs": None if service.runs is None else service.runs.info(),
             "abandoned_threads": abandoned_threads(),
             "agent": adapter.metadata() if isinstance(adapter, DescribesItself) else {},
         }

@@ -27,11 +27,17 @@ LAST_WORDS_SECONDS: Final = 0.3
 """Seconds in which streams that the shutdown ended may still send their last event."""
 
 
-class Drains(Protocol):
-    """What ends with the server; the runs, where there are any."""
+class RunsOfService(Protocol):
+    """What a service knows of its runs, where there are any."""
 
     async def drain(self, grace: float) -> None:
         """End within ``grace`` seconds and a little."""
+
+    async def reachable(self) -> bool:
+        """Say whether the store answers."""
+
+    def info(self) -> dict[str, Any]:
+        """Return what ``/info`` says of them."""
 
 
 class Service:
@@ -52,7 +58,7 @@ class Service:
         self.agent = Agent(adapter, WorkerPool(MAX_THREADS))
         self.ready = False
         self.draining = False
-        self.runs: Drains | None = None
+        self.runs: RunsOfService | None = None
         self._silent = EventsFilter("minimal")
         self._active = 0
         self._executions: set[Execution[Any]] = set()
@@ -175,6 +181,16 @@ class Service:
         found = faults(self._output, msgspec.json.decode(encode_json(output)))
         if found:
             raise OutputInvalid(f"{found[0]['path']}: {found[0]['message']}")
+
+    async def state(self) -> str:
+        """Return ``ready``, or why work cannot be taken."""
+        if self.draining:
+            return "shutting down"
+        if not self.ready:
+            return "starting"
+        if self.runs is not None and not await self.runs.reachable():
+            return "store unavailable"
+        return "ready"
 
     # -- the end of the server -----------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from .conftest import until
 
 AGENT = """
 import os
@@ -99,7 +102,7 @@ def test_the_dockfiles_port_from_the_environment(dockrion: Any) -> None:
         (["--host", "203.0.113.1"], 1, "cannot listen on 203.0.113.1:8080"),
         (["--host", "no such host"], 1, "cannot listen on no such host:8080"),
         (["--env-file", "nowhere"], 2, "cannot read nowhere: No such file or directory"),
-        (["--workers", "2"], 2, "No such option"),
+        (["--threads", "2"], 2, "No such option"),
         (["--reload", "nowhere"], 1, "there is no such file"),
         (["--reload", "--host", "203.0.113.1"], 1, "cannot listen on 203.0.113.1:8080"),
     ],
@@ -170,3 +173,83 @@ def test_it_ends_in_time_whatever_the_agent_does(dockrion: Any, wait_until: Any)
         assert "event: cancelled" in response.read().decode()
         assert served.process.wait(10) == 0
         assert "cancelled, and still running: tasks that swallow it: 1" in served.err.read_text()
+
+
+def serving_pids(served: Any) -> set[int]:
+    """Ask until two processes have answered; their pids."""
+
+    def asked() -> set[int]:
+        pids = set()
+        for _ in range(20):
+            with contextlib.suppress(httpx.TransportError):
+                pids.add(httpx.post(f"{served.url}/invoke", json={}, timeout=10).json()["output"])
+        return pids
+
+    found: set[int] = until(lambda: len(pids := asked()) == 2 and pids, "two answering workers")
+    return found
+
+
+def test_workers_share_a_port_and_are_replaced(dockrion: Any) -> None:
+    dockrion.project(
+        {
+            "agent.py": "import os\ndef handle(payload):\n    return os.getpid()\n",
+            "Dockfile.yaml": "agent: {name: tested, handler: agent:handle}\n",
+        }
+    )
+    with dockrion.run("--workers", "2") as served:
+        assert served.out.read_text().splitlines()[-2:] == ["  by 2 processes", "Ctrl-C stops it"]
+        pids = serving_pids(served)
+        os.kill(min(pids), signal.SIGKILL)
+        later = serving_pids(served)
+        assert min(pids) not in later
+        assert max(pids) in later
+        assert f"worker {min(pids)} ended (signal SIGKILL); starting another" in served.err.read_text()
+        assert served.stop() == 0
+    for pid in pids | later:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_workers_end_with_the_process_that_looks_after_them(dockrion: Any) -> None:
+    dockrion.project(
+        {
+            "agent.py": "import os\ndef handle(payload):\n    return os.getpid()\n",
+            "Dockfile.yaml": "agent: {name: tested, handler: agent:handle}\n",
+        }
+    )
+    with dockrion.run("--workers", "2") as served:
+        pids = serving_pids(served)
+        served.stop(signal.SIGKILL)
+        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), "the workers' end")
+
+
+def test_a_worker_that_cannot_start_ends_them_all(dockrion: Any) -> None:
+    dockrion.project(
+        {"agent.py": "import nowhere\n", "Dockfile.yaml": "agent: {name: tested, handler: agent:handle}\n"}
+    )
+    failed = dockrion("run", "--port", "0", "--workers", "2", code=1)
+    assert "nowhere" in failed.stderr
+    assert "serving" not in failed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest", "told"),
+    [
+        (("--workers", "2", "--reload"), "", "leave --workers out"),
+        (("--workers", "2"), "streaming: {async_runs: true}", "set streaming.backend: redis"),
+        (("--no-executor",), "streaming: {async_runs: true}", "set streaming.backend: redis"),
+        (("--no-executor",), "", "set streaming.async_runs: true"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    dockrion: Any, arguments: tuple[str, ...], rest: str, told: str
+) -> None:
+    agent(dockrion, rest)
+    code = 2 if "--reload" in arguments else 1
+    assert told in dockrion("run", "--port", "0", *arguments, code=code).stderr
+
+
+@pytest.mark.parametrize("rest", ["", "streaming: {async_runs: true}"])
+def test_a_worker_needs_a_store_that_others_share(dockrion: Any, rest: str) -> None:
+    agent(dockrion, rest)
+    assert "a worker executes the runs of other processes" in dockrion("worker", code=1).stderr

@@ -1,6 +1,8 @@
 """What each example's Dockfile.yaml promises about its agent is true of the bare agent."""
 
+import asyncio
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "ask_docs": {"query": "What is a run?"},
     "custom_events": {"order_id": "A-1", "amount": 12.5, "card_country": "NL", "ship_country": "NL"},
     "handler_progress": {"text": "One short sentence."},
+    "redis_cluster_of_servers": {"steps": 2, "pause": 0},
 }
 
 
@@ -35,6 +38,8 @@ def test_dockfile_matches_its_agent(name: str, monkeypatch: pytest.MonkeyPatch) 
     target = getattr(importlib.import_module(module), attribute)
     if "handler" in agent:
         output = target(payload)
+        if inspect.iscoroutine(output):
+            output = asyncio.run(output)
     else:
         graph = target()
         wanted = graph.get_input_jsonschema()

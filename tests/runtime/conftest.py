@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from dockrion_runtime import create_app
 from dockrion_runtime.server import Server, bind, server_config
 from dockrion_runtime.service import Service
 from dockrion_sdk import Dockfile
+
+from ..servers import RedisServer
 
 DEADLINE = 10.0
 _modules = itertools.count()
@@ -74,8 +77,47 @@ class Live:
 
         asyncio.run_coroutine_threadsafe(wait(), self.loop).result(DEADLINE + 1)
 
+    def eventually(self, condition: Callable[[], bool]) -> None:
+        """Wait, on the test's thread, until something is true that a client can see."""
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def get_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = self.get("/info").json()
+        return info
+
 
 Serve = Callable[..., Live]
+
+
+@dataclass
+class Store:
+    """A store of runs that nobody else uses."""
+
+    backend: str
+    settings: dict[str, Any]
+
+    def streaming(self, **keep: Any) -> dict[str, Any]:
+        """Return what a Dockfile's ``streaming`` says of it."""
+        return {"backend": self.backend, self.backend: {**self.settings, **keep}}
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each store in turn."""
+    if request.param == "memory":
+        return Store("memory", {})
+    server: RedisServer = request.getfixturevalue("shared_redis")
+    server.command("FLUSHALL")
+    return Store("redis", {"url": server.url})
+
+
+@pytest.fixture
+def module() -> Callable[..., str]:
+    """Make an importable module of members; returns its name."""
+    return agent_module
 
 
 def agent_module(**members: Any) -> str:

@@ -49,6 +49,7 @@ def process(folder: Path, handler: str = "handle") -> Iterator[tuple[subprocess.
     (folder / "Dockfile.yaml").write_text(
         f'version: "1.0"\nagent: {{name: ending, handler: "ending:{handler}"}}\n'
         f"expose: {{host: 127.0.0.1, port: 0, shutdown_grace: {GRACE}}}\n"
+        "streaming: {async_runs: true, runs: {max_concurrent: 150}}\n"
     )
     command = [sys.executable, "-m", "dockrion_runtime.cli", "run", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
@@ -139,3 +140,44 @@ def test_an_idle_server_ends_at_once(tmp_path: Path) -> None:
         server.send_signal(signal.SIGTERM)
         assert server.wait(DEADLINE) == 0
         assert time.monotonic() - began < 1.5
+
+
+class Followers(Readers):
+    """Many clients, each making a run and following it to the end of the response."""
+
+    def _follow(self, url: str, number: int, payload: dict[str, Any]) -> None:
+        with httpx.Client(timeout=DEADLINE) as client:
+            events = client.post(f"{url}/runs", json=payload).json()["events_url"]
+            with httpx_sse.connect_sse(client, "GET", url + events) as source:
+                if payload["kind"] == "waits":
+                    self.begun.release()
+                for event in source.iter_sse():
+                    if event.event == "token":
+                        self.begun.release()
+                    if event.data:
+                        self.ends[number] = json.loads(event.data)
+
+
+def test_followers_of_runs_in_memory_see_how_their_runs_end(tmp_path: Path) -> None:
+    never = {"kind": "sleeps", "seconds": 3600}
+    with process(tmp_path) as (server, url):
+        readers = Followers(url, [never] * 150)
+        waiting = Followers(url, [{"kind": "waits", "seconds": 3600}] * 50)  # beyond runs.max_concurrent
+        began = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        wait_until_draining(url)
+        refused = httpx.post(f"{url}/runs", json=never)
+        assert (refused.status_code, refused.json()["code"]) == (503, "SHUTTING_DOWN")
+        assert server.wait(DEADLINE) == 0
+        assert time.monotonic() - began <= GRACE + 1
+        ends = readers.join() + waiting.join()
+    assert [end and (end["type"], end["reason"]) for end in ends] == [("cancelled", "shutdown")] * 200
+
+
+def test_runs_in_memory_may_end_within_the_grace(tmp_path: Path) -> None:
+    with process(tmp_path) as (server, url):
+        readers = Followers(url, [{"kind": "sleeps", "seconds": 0.7}] * 20)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(DEADLINE) == 0
+        ends = readers.join()
+    assert [end and (end["type"], end["output"]) for end in ends] == [("complete", "finished")] * 20

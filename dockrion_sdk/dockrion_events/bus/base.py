@@ -70,9 +70,9 @@ class Claim:
     __slots__ = ("record", "revoked", "token")
 
     def __init__(self, record: RunRecord, token: int, revoked: asyncio.Future[str]) -> None:
-        self.record = record
-        self.token = token
-        self.revoked = revoked
+        self.record: RunRecord = record
+        self.token: int = token
+        self.revoked: asyncio.Future[str] = revoked
 
     def revoke(self, why: str) -> None:
         """Make it known that the right is gone; for backends, on the claim's loop."""
@@ -154,7 +154,10 @@ class EventBackend(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything; followers end, and what is called later raises `BackendUnavailable`."""
+        """Let go of everything; followers end, and what is called later raises `BackendUnavailable`.
+
+        May be called again.
+        """
 
     @abstractmethod
     async def ping(self) -> None:

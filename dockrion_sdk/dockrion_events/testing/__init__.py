@@ -19,6 +19,19 @@ name before it is imported.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .streaming import PATIENCE, StreamingBackendSuite
 
-__all__ = ["PATIENCE", "StreamingBackendSuite"]
+if TYPE_CHECKING:
+    from .backend import EventBackendSuite
+
+__all__ = ["PATIENCE", "EventBackendSuite", "StreamingBackendSuite"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EventBackendSuite":  # the one that needs asyncio
+        from .backend import EventBackendSuite
+
+        return EventBackendSuite
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ from .run import run
 from .stream import stream
 from .test import try_agent
 from .validate import validate
+from .worker import worker
 
 app = typer.Typer(
     name="dockrion",
@@ -43,6 +44,7 @@ app.command("validate")(validate)
 app.command("test")(try_agent)
 app.command("stream")(stream)
 app.command("run")(run)
+app.command("worker")(worker)
 
 
 def main() -> None:

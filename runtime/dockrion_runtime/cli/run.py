@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from .failure import told
+from .failure import USAGE, Failure, told
 from .options import HERE, DockfilePath, EnvFile, Verbose
 from .reload import supervise
 from .serving import Settings, serve_agent
+from .workers import serve_by
 
 
 def run(
@@ -26,11 +27,22 @@ def run(
     reload: Annotated[
         bool, typer.Option("--reload", help="Start again when a *.py file or the Dockfile changes.")
     ] = False,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that serve.")] = 1,
+    executor: Annotated[
+        bool, typer.Option("--executor/--no-executor", help="Execute runs here, or leave that to workers.")
+    ] = True,
     env_file: EnvFile = None,
     verbose: Verbose = False,
 ) -> None:
     """Serve the agent over HTTP until Ctrl-C or SIGTERM."""
-    settings = Settings(path, env_file, host, port, verbose)
+    settings = Settings(path, env_file, host, port, verbose, executor)
     with told(verbose) as teller:
-        code = supervise(settings, teller) if reload else serve_agent(settings, teller)
+        if reload and workers > 1:
+            raise Failure("--reload serves by one process", "leave --workers out", code=USAGE)
+        if reload:
+            code = supervise(settings, teller)
+        elif workers > 1:
+            code = serve_by(workers, settings, teller)
+        else:
+            code = serve_agent(settings, teller)
     raise typer.Exit(code)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from dockrion_sdk import Dockfile
 
 from ..app import create_app
 from ..server import bind, serve
@@ -17,22 +20,31 @@ from .logs import log_to_stderr
 
 @dataclass(frozen=True)
 class Settings:
-    """What `dockrion run` was told; ``host`` and ``port`` go before those of the Dockfile."""
+    """What `dockrion run` was told; ``host`` and ``port`` go before those of the Dockfile.
+
+    ``executing`` says whether it executes the runs it accepts.
+    """
 
     path: Path
     env_file: Path | None = None
     host: str | None = None
     port: int | None = None
     verbose: bool = False
+    executing: bool = True
 
 
 def serve_agent(
-    settings: Settings, teller: Teller, *, listening: socket.socket | None = None, grace: float | None = None
+    settings: Settings,
+    teller: Teller,
+    *,
+    listening: socket.socket | None = None,
+    grace: float | None = None,
+    on_started: Callable[[str], None] | None = None,
 ) -> int:
     """Serve until a signal comes and return the exit code.
 
     ``listening`` is a socket that is bound already; ``grace`` bounds the Dockfile's time for streams to
-    end, in seconds.
+    end, in seconds. ``on_started`` gets the announcement, which is printed otherwise.
     """
     line_by_line()
     noise = log_to_stderr(teller)
@@ -41,14 +53,16 @@ def serve_agent(
     if grace is not None:
         shorter = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
         dockfile = dockfile.model_copy(update={"expose": shorter})
-    app = create_app(dockfile)
+    if not settings.executing:
+        needs_shared_store(dockfile, "--no-executor leaves runs to other processes")
+    app = create_app(dockfile, executing=settings.executing)
     host = expose.host if settings.host is None else settings.host
     port = expose.port if settings.port is None else settings.port
     sock = listening or listen(host, port)
 
     def started() -> None:
         noise.starting = False
-        print(announcement(app, host, sock.getsockname()[1]), "Ctrl-C stops it", sep="\n", flush=True)
+        (on_started or announce)(announcement(app, host, sock.getsockname()[1]))
 
     with sock:
         try:
@@ -57,6 +71,21 @@ def serve_agent(
             if error is app.state.startup_error:
                 raise not_started(error) from error
             raise
+
+
+def announce(text: str) -> None:
+    """Print what is served."""
+    print(text, "Ctrl-C stops it", sep="\n", flush=True)
+
+
+def needs_shared_store(dockfile: Dockfile, why: str) -> None:
+    """Raise `Failure` where runs are kept in the memory of one process."""
+    if not dockfile.streaming.async_runs:
+        raise Failure(f"{why}, and this Dockfile has none", "set streaming.async_runs: true")
+    if dockfile.streaming.backend == "memory":
+        raise Failure(
+            f"{why}, and streaming.backend: memory keeps them in one", "set streaming.backend: redis"
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -120,9 +120,11 @@ class Executor:
             for execution in list(self._executions.values()):
                 self._part_with(execution)
             await self._idle_within(LAST_SECONDS)
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, BackendUnavailable):
+            # A claim that is under way is not cancelled, or its run would be left behind.
             async with asyncio.timeout(2 * CLAIM_SECONDS), self._claiming:
-                pass  # a claim that is under way is not cancelled, or its run would be left behind
+                if not self._backend.durable:
+                    await self._cancel_accepted()
         rest = [*self._loops, *self._running]
         for task in rest:
             task.cancel()
@@ -282,6 +284,14 @@ class Executor:
             pass
 
     # -- the end -------------------------------------------------------------------------------
+
+    async def _cancel_accepted(self) -> None:
+        """End the runs that have not begun; the store, and with it their place in the queue, ends too."""
+        while claims := await self._backend.claim(
+            self.name, accepted=1000, expired=0, lease_seconds=self._lease_seconds, timeout=0
+        ):
+            for claim in claims:
+                await self._end(claim, CancelledEvent("shutdown"))
 
     @property
     def _hands_back(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from litestar import Request, Response, delete, get, post
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
@@ -67,11 +68,11 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         }
 
     @get("/runs/{run_id:str}", tags=["agent"], summary="Show a run: its status, times, output or error")
-    async def show(request: AnyRequest, run_id: str) -> dict[str, Any]:
+    async def show(request: AnyRequest, run_id: FromPath[str]) -> dict[str, Any]:
         return shown_run(await runs.get(owner_of(request), run_id))
 
     @get("/runs/{run_id:str}/events", tags=["agent"], summary="Follow a run's events, from any point on")
-    async def events(request: AnyRequest, run_id: str) -> ASGIApp:
+    async def events(request: AnyRequest, run_id: FromPath[str]) -> ASGIApp:
         after = _position(request)
         seconds = _timeout(request, service.dockfile.streaming.connection.default_timeout)
         owner = owner_of(request)
@@ -81,7 +82,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         return await runs.follow(owner, run_id, after=after, seconds=seconds)
 
     @delete("/runs/{run_id:str}", status_code=200, tags=["agent"], summary="Cancel a run")
-    async def cancel(request: AnyRequest, run_id: str) -> dict[str, Any]:
+    async def cancel(request: AnyRequest, run_id: FromPath[str]) -> dict[str, Any]:
         reason = request.query_params.get("reason")
         await runs.cancel(owner_of(request), run_id, reason[:1000] if reason else None)
         return {"run_id": run_id, "status": "cancelled"}

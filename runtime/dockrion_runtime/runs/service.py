@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
 
 from dockrion_events import (
+    BackendUnavailable,
     CancelledEvent,
     EncodedEvent,
     RunNotFound,
@@ -17,7 +22,7 @@ from dockrion_sdk import Dockfile
 
 from ..naming import ID_RULE
 from ..problems import Problem, overloaded
-from ..service import Service
+from ..service import LAST_WORDS_SECONDS, Service
 from ..stream import Execution
 from .executor import Executor
 from .follow import RunResponse
@@ -43,6 +48,8 @@ class Runs:
         self._new_id = new_id
         self._followers: Counter[str] = Counter()
         self._responses: set[RunResponse] = set()
+        self._nobody_follows = asyncio.Event()
+        self._nobody_follows.set()
         self.backend = backend
         self.executor: Executor | None = None
         if executing:
@@ -64,11 +71,37 @@ class Runs:
             self.executor.start()
 
     async def drain(self, grace: float) -> None:
-        """Tell followers to come back elsewhere, and give what is executed here ``grace`` seconds."""
-        for response in list(self._responses):
-            response.leave_off()
+        """Give what is executed here ``grace`` seconds, and tell followers to come back elsewhere.
+
+        They are told at once, but for a store that ends with this process: there is no elsewhere then,
+        and they see the end of their runs.
+        """
+        if self.backend.durable:
+            self._send_away()
         if self.executor is not None:
             await self.executor.stop(grace)
+        self._send_away()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._nobody_follows.wait()
+
+    def _send_away(self) -> None:
+        for response in list(self._responses):
+            response.leave_off()
+
+    async def reachable(self) -> bool:
+        """Say whether the store answers."""
+        try:
+            await self.backend.ping()
+        except BackendUnavailable as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+    def info(self) -> dict[str, Any]:
+        """Return what ``/info`` says: the store, and how many runs this process executes and sends."""
+        executing = None if self.executor is None else self.executor.active
+        return {"backend": self.backend.name, "executing": executing, "subscribers": len(self._responses)}
 
     async def close(self) -> None:
         """Let go of the store."""
@@ -156,6 +189,8 @@ class Runs:
         def closed() -> None:
             self._leave_place(key)
             self._responses.discard(response)
+            if not self._responses:
+                self._nobody_follows.set()
 
         response = RunResponse(
             follower,
@@ -166,6 +201,7 @@ class Runs:
             on_close=closed,
         )
         self._responses.add(response)
+        self._nobody_follows.clear()
         return response
 
     def _take_place(self, key: str) -> None:
@@ -210,8 +246,24 @@ def not_found(run_id: str) -> Problem:
 
 
 def event_backend(dockfile: Dockfile) -> EventBackend:
-    """Return the store that the Dockfile names; nothing is connected yet. Raises `DockfileError`."""
-    memory = dockfile.streaming.memory
+    """Return the store that the Dockfile names; nothing is connected yet. Raises `DockfileError`.
+
+    Servers and workers of one agent share its runs, by the agent's name; other agents may use the same
+    Redis.
+    """
+    streaming = dockfile.streaming
+    if streaming.backend == "redis":
+        from dockrion_events.bus.redis import RedisBackend  # here: who does without needs no driver
+
+        redis = streaming.redis
+        return RedisBackend(
+            redis.url,
+            prefix=f"dockrion:{quote(dockfile.agent.name, safe='')}:",
+            max_events_per_run=redis.max_events_per_run,
+            stream_ttl_seconds=redis.stream_ttl_seconds,
+            connection_pool_size=redis.connection_pool_size,
+        )
+    memory = streaming.memory
     return MemoryBackend(
         max_events_per_run=memory.max_events_per_run, stream_ttl_seconds=memory.stream_ttl_seconds
     )

@@ -116,11 +116,14 @@ class MemoryBackend(EventBackend):
         run = self._run(key)
         if run.terminal is None:
             run.revoke("cancelled")
-            run.append(completed(ending, run.log.last))
-            self._after_end(run)
+            events = completed(ending, run.log.last)
+            run.log.append(events)
+            run.wake()
+            self._end(run, events[-1])
         return run.record()
 
-    def _after_end(self, run: Run) -> None:
+    def _end(self, run: Run, terminal: EncodedEvent) -> None:
+        run.end(terminal)
         self._accepted.pop(run.key, None)
         self._leased.pop(run.key, None)
         loop = self._opened()
@@ -221,9 +224,11 @@ class MemoryBackend(EventBackend):
             events = _not_appended(run, claim, events)
             if not events:
                 return
-        run.append(events)
-        if run.terminal is not None:
-            self._after_end(run)
+        run.log.append(events)
+        if run.waiting:
+            run.wake()
+        if events[-1].type in TERMINAL:
+            self._end(run, events[-1])
 
     async def release(self, claim: Claim) -> None:
         run = self._runs.get(claim.record.key)

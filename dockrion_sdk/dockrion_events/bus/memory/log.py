@@ -11,9 +11,12 @@ import msgspec
 
 from ...events import EVENT_CLASSES, EncodedEvent
 
-CHUNK_EVENTS: Final = 512
-CHUNK_BYTES: Final = 256 * 1024
-"""At most so much is in a chunk, and in a batch; an event that is larger is in one of its own."""
+CHUNK: Final = 256 * 1024
+"""What the events of a chunk, and of a batch, may weigh together; a heavier one is by itself.
+
+An event weighs its bytes of JSON and `EVENT` more, so that 512 of them are the most.
+"""
+EVENT: Final = 512
 
 _LARGE: Final = 2048  # bytes of an event beside which its object does not matter
 
@@ -44,32 +47,34 @@ class Chunk:
     would cost as much as the JSON of a token.
     """
 
-    __slots__ = ("count", "events", "first", "lines", "size")
+    __slots__ = ("_count", "_lines", "events", "first", "room")
 
     def __init__(self, first: int) -> None:
-        self.first = first
-        self.count = 0
-        self.size = 0
+        self.first: int = first
+        self.room: int = CHUNK  # the weight that still fits in; below 0 where one event is heavier
         self.events: list[EncodedEvent] = []
-        self.lines: bytes | None = None
+        self._count = 0  # of the lines
+        self._lines: bytes | None = None
 
     def since(self, sequence: int) -> list[EncodedEvent]:
         """Return the events from ``sequence`` on, which is in this chunk."""
         start = sequence - self.first
-        if self.lines is None:
+        if self._lines is None:
             return self.events[start:]
-        lines = self.lines.rsplit(b"\n", self.count - start)  # what stays in front is not needed
+        lines = self._lines.rsplit(b"\n", self._count - start)  # what stays in front is not needed
         if start:
             del lines[0]
         return [EncodedEvent(_type_of(json), json, number) for number, json in enumerate(lines, sequence)]
 
-    def compact(self) -> None:
-        """Turn the objects into bytes, where that is possible and worth it."""
-        if self.lines is not None or self.count < 2 or self.size > self.count * _LARGE:
+    def compact(self, light: int) -> None:
+        """Turn the objects into bytes, where that is possible and they weigh less than ``light`` each."""
+        count = len(self.events)
+        if count < 2 or CHUNK - self.room > count * light:
             return
         lines = b"\n".join([event.json for event in self.events])
-        if lines.count(b"\n") == self.count - 1:  # JSON of some foreign encoder may have lines
-            self.lines = lines
+        if lines.count(b"\n") == count - 1:  # JSON of some foreign encoder may have lines
+            self._lines = lines
+            self._count = count
             self.events = []
 
 
@@ -83,59 +88,53 @@ class Log:
     are kept, whole chunks go, so that ``limit`` stay.
     """
 
-    __slots__ = ("_chunk_events", "_chunks", "_limit", "_newest", "_trim_at", "first", "last")
+    __slots__ = ("_chunks", "_event", "_limit", "_newest", "first", "last")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._chunk_events = min(CHUNK_EVENTS, max(1, limit // 8))
+        self._event = max(EVENT, 8 * CHUNK // max(8, limit))  # a short log has short chunks
         self._newest = Chunk(1)
         self._chunks = [self._newest]
-        self._trim_at = limit
-        self.first = 1
-        self.last = 0
+        self.first: int = 1
+        self.last: int = 0
 
     def append(self, events: Sequence[EncodedEvent]) -> None:
         """Append events whose sequences follow ``last``."""
         count = len(events)
-        size = len(events[0].json) if count == 1 else sum([len(event.json) for event in events])
+        if count == 1:
+            weight = len(events[0].json) + self._event
+        else:
+            weight = sum([len(event.json) for event in events]) + self._event * count
         chunk = self._newest
-        if chunk.count + count > self._chunk_events or chunk.size + size > CHUNK_BYTES:
-            if chunk.count:
-                chunk = self._new_chunk(self.last + 1)
-            if count > self._chunk_events or size > CHUNK_BYTES:
-                self._append_each(chunk, events)
-                return
+        room = chunk.room - weight
+        if room < 0:
+            self._append_apart(events, weight)
+            return
+        chunk.room = room
         chunk.events.extend(events)
-        chunk.count += count
-        chunk.size += size
         self.last += count
-        if self.last >= self._trim_at:
-            self._trim()
 
-    def _append_each(self, chunk: Chunk, events: Sequence[EncodedEvent]) -> None:
-        for event in events:
-            size = len(event.json)
-            if chunk.count and (chunk.count >= self._chunk_events or chunk.size + size > CHUNK_BYTES):
-                chunk = self._new_chunk(self.last + 1)
-            chunk.events.append(event)
-            chunk.count += 1
-            chunk.size += size
-            self.last += 1
+    def _append_apart(self, events: Sequence[EncodedEvent], weight: int) -> None:
+        """Append what does not fit into the newest chunk to one of its own, or to several."""
+        half = len(events) // 2
+        if half and weight > CHUNK:
+            self.append(events[:half])
+            self.append(events[half:])
+            return
+        if self._newest.events:
+            self._newest = Chunk(self.last + 1)
+            self._chunks.append(self._newest)
+        self._newest.room -= weight
+        self._newest.events.extend(events)
+        self.last += len(events)
         self._trim()
 
-    def _new_chunk(self, first: int) -> Chunk:
-        self._newest = Chunk(first)
-        self._chunks.append(self._newest)
-        return self._newest
-
     def _trim(self) -> None:
-        chunks = self._chunks
-        index = bisect_right(chunks, self.last - self._limit + 1, key=_first) - 1
+        """Remove the chunks that are not needed; called when there is a new one."""
+        index = bisect_right(self._chunks, self.last - self._limit + 1, key=_first) - 1
         if index > 0:
-            del chunks[:index]
-            self.first = chunks[0].first
-        # The oldest chunk is not needed any more once the events behind it are enough.
-        self._trim_at = (chunks[1].first if len(chunks) > 1 else chunks[0].first) + self._limit - 1
+            del self._chunks[:index]
+            self.first = self._chunks[0].first
 
     def since(self, sequence: int) -> list[EncodedEvent]:
         """Return a batch of events that begins with ``sequence``, which is kept."""
@@ -145,10 +144,10 @@ class Log:
             index = bisect_right(chunks, sequence, key=_first) - 1
         chunk = chunks[index]
         batch = chunk.since(sequence)
-        size = chunk.size
+        room = chunk.room
         for chunk in chunks[index + 1 :]:
-            size += chunk.size
-            if len(batch) + chunk.count > CHUNK_EVENTS or size > CHUNK_BYTES:
+            room -= CHUNK - chunk.room
+            if room < 0:
                 break
             batch += chunk.since(chunk.first)
         return batch
@@ -171,17 +170,16 @@ class Log:
         The last one stays an object, which the run's record shares.
         """
         chunk = self._newest
-        if chunk.count > 1:
+        if len(chunk.events) > 1:
             last = chunk.events.pop()
-            size = len(last.json)
-            chunk.count -= 1
-            chunk.size -= size
-            chunk = self._new_chunk(self.last)
-            chunk.events.append(last)
-            chunk.count = 1
-            chunk.size = size
+            weight = len(last.json) + self._event
+            chunk.room += weight
+            self._newest = Chunk(self.last)
+            self._newest.room -= weight
+            self._newest.events.append(last)
+            self._chunks.append(self._newest)
         for chunk in self._chunks:
-            chunk.compact()
+            chunk.compact(_LARGE + self._event)
 
     def clear(self) -> None:
         """Let go of the events."""

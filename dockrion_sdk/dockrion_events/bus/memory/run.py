@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from ...events import TERMINAL, EncodedEvent
+from ...events import EncodedEvent
 from ..base import STATUS_OF_TERMINAL, Claim, RunRecord, RunStatus
 from ..notices import gap, run_lost
 from .log import Log
@@ -39,20 +38,20 @@ class Run:
     )
 
     def __init__(self, key: str, owner: str, request: bytes, limit: int) -> None:
-        self.key = key
-        self.owner = owner
-        self.request = request
+        self.key: str = key
+        self.owner: str = owner
+        self.request: bytes = request
         self.status: RunStatus = "accepted"
-        self.created_at = datetime.now(UTC)
+        self.created_at: datetime = datetime.now(UTC)
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
-        self.attempt = 0
-        self.token = 0
+        self.attempt: int = 0
+        self.token: int = 0
         self.claim: Claim | None = None
         self.lease_until: float | None = None
         self.terminal: EncodedEvent | None = None
         self.gone: Literal["lost", "closed"] | None = None
-        self.log = Log(limit)
+        self.log: Log = Log(limit)
         self.waiting: dict[MemoryFollower, None] = {}  # in the order of their coming
 
     def record(self) -> RunRecord:
@@ -82,17 +81,12 @@ class Run:
         self.claim = Claim(self.record(), self.token, future)
         return self.claim
 
-    def append(self, events: Sequence[EncodedEvent]) -> None:
-        """Append events that follow the last one; a terminal event ends the run."""
-        self.log.append(events)
-        last = events[-1]
-        if last.type in TERMINAL:
-            self.terminal = last
-            self.status = STATUS_OF_TERMINAL[last.type]
-            self.ended_at = datetime.now(UTC)
-            self.lease_until = self.claim = None
-        if self.waiting:
-            self.wake()
+    def end(self, terminal: EncodedEvent) -> None:
+        """Take the state that the terminal event, which is in the log already, leads to."""
+        self.terminal = terminal
+        self.status = STATUS_OF_TERMINAL[terminal.type]
+        self.ended_at = datetime.now(UTC)
+        self.lease_until = self.claim = None
 
     def revoke(self, why: str) -> None:
         """Take the claim away from who holds it."""

@@ -1,0 +1,84 @@
+"""What Redis's error replies mean, and what to look at."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, TypeAlias
+
+from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
+
+Meaning: TypeAlias = Literal["noscript", "moved", "ask", "elsewhere", "later", "refused"]
+
+_CODE: Final = re.compile(r"(?:^|[\s-])([A-Z]{3,20})\b")
+"""Codes; inside of a script's error they stand in the middle of the text, behind a dash."""
+
+_MEANINGS: Final[dict[str, Meaning]] = {
+    "NOSCRIPT": "noscript",
+    "MOVED": "moved",
+    "ASK": "ask",
+    "READONLY": "elsewhere",
+    "UNBLOCKED": "elsewhere",
+    "LOADING": "later",
+    "MASTERDOWN": "later",
+    "CLUSTERDOWN": "later",
+    "TRYAGAIN": "later",
+    "BUSY": "later",
+}
+
+_ADVICE: Final = {
+    "OOM": "its memory is full (look at maxmemory and what else it keeps)",
+    "MISCONF": "it cannot save to its disk and takes no writes (look at its log and its disk)",
+    "NOREPLICAS": "it has too few replicas to take writes (look at min-replicas-to-write)",
+    "READONLY": "it is a read-only replica (is there a master, and does the URL lead to it?)",
+    "LOADING": "it is still loading its data",
+    "MASTERDOWN": "it is a replica that has lost its master",
+    "CLUSTERDOWN": "the cluster is down (look at CLUSTER INFO)",
+    "NOPERM": "its access rules do not allow a command that is needed (look at the user's ACL)",
+    "NOAUTH": "it wants a user name and a password",
+    "WRONGPASS": "it does not accept the user name and the password",
+    "WRONGTYPE": "its keys hold something else (is the prefix used by another program?)",
+    "BUSY": "it is busy with somebody's script",
+}
+
+
+def _codes(error: Exception) -> list[str]:
+    kind = type(error).__name__
+    named = {
+        "NoScriptError": "NOSCRIPT",
+        "MovedError": "MOVED",
+        "AskError": "ASK",
+        "ReadOnlyError": "READONLY",
+        "OutOfMemoryError": "OOM",
+        "NoPermissionError": "NOPERM",
+        "MasterDownError": "MASTERDOWN",
+        "ClusterDownError": "CLUSTERDOWN",
+        "TryAgainError": "TRYAGAIN",
+        "BusyLoadingError": "LOADING",
+    }
+    found = _CODE.findall(str(error))
+    return [named[kind], *found] if kind in named else found
+
+
+def meaning(error: ResponseError) -> Meaning:
+    """Return what to do about an error reply; what is not known is refused for good."""
+    for code in _codes(error):
+        if code in _MEANINGS:
+            return _MEANINGS[code]
+    return "refused"
+
+
+def final(error: BaseException) -> bool:
+    """Whether a failed connection need not be tried again."""
+    return isinstance(error, AuthenticationError | AuthorizationError)
+
+
+def described(error: BaseException) -> str:
+    """Return one line about an error, with what to look at where that is known."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return _ADVICE["WRONGPASS"]
+    if isinstance(error, Exception):
+        for code in _codes(error):
+            if code in _ADVICE:
+                return f"{_ADVICE[code]} ({code})"
+    text = " ".join(str(error).split())
+    return text[:200] or type(error).__name__

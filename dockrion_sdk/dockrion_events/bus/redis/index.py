@@ -1,0 +1,116 @@
+"""Which runs an owner has, newest first."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any, Final
+
+from ...errors import BackendUnavailable
+from ..base import RunRecord
+from .commands import Commands
+from .records import Keys, microseconds, stored
+from .scripts import FORGET, GET
+
+INDEX_SECONDS: Final = 7 * 86_400
+"""An index that got no new run for so long is forgotten."""
+
+TIDY_EVERY: Final = 8
+TIDY_LOOKS: Final = 32
+"""One in so many new runs has so many of the owner's others looked at. So the runs that have expired are a
+quarter of an index at most, about, and nobody has to go through all of them."""
+
+
+class Index:
+    """A sorted set for each owner: the keys of runs by the microsecond of their creation.
+
+    Runs expire by themselves and stay in the index until they are noticed.
+    """
+
+    def __init__(self, commands: Commands, keys: Keys) -> None:
+        self.ttl = INDEX_SECONDS * 1000
+        self._commands = commands
+        self._keys = keys
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def add(self, owner: str, record: RunRecord) -> None:
+        """Add a run; only where that cannot be done when the run is made."""
+        index = self._keys.owner(owner)
+        await asyncio.gather(
+            self._commands.call(index, b"ZADD", index, microseconds(record.created_at), record.key),
+            self._commands.call(index, b"PEXPIRE", index, self.ttl),
+        )
+
+    async def page(self, owner: str, limit: int, before: RunRecord | None) -> list[RunRecord]:
+        """See `EventBackend.list_runs`."""
+        found: list[RunRecord] = []
+        expired: list[bytes] = []
+        highest: bytes | int = b"+inf" if before is None else microseconds(before.created_at)
+        index = self._keys.owner(owner)
+        offset = 0
+        while len(found) < limit:
+            count = limit - len(found) + 4
+            page = await self._commands.call(
+                index, b"ZREVRANGEBYSCORE", index, highest, b"-inf", b"WITHSCORES", b"LIMIT", offset, count
+            )
+            members = list(zip(page[::2], page[1::2], strict=True))
+            offset += len(members)
+            wanted = [one for one in members if before is None or _is_behind(one, before)]
+            for member, record in zip(wanted, await self._records(wanted), strict=True):
+                if record is None or record.owner != owner:
+                    expired += member
+                else:
+                    found.append(record)
+            if len(members) < count:
+                break
+        if expired:
+            await self._commands.run(FORGET, (index,), *expired)
+        return found[:limit]
+
+    async def _records(self, members: list[tuple[bytes, bytes]]) -> list[RunRecord | None]:
+        names = [member.decode() for member, _ in members]
+        runs = [self._keys.run(name) for name in names]
+        replies: list[Any] = await asyncio.gather(
+            *(self._commands.run(GET, (run.record, run.log)) for run in runs)
+        )
+        return [
+            None if reply is None else stored(name, reply).record
+            for name, reply in zip(names, replies, strict=True)
+        ]
+
+    def tidy_sometimes(self, owner: str) -> None:
+        """Remove some runs that have expired, now and then, in the background."""
+        if random.randrange(TIDY_EVERY) == 0:
+            task = asyncio.create_task(self._tidy(owner))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _tidy(self, owner: str) -> None:
+        index = self._keys.owner(owner)
+        try:
+            page = await self._commands.call(index, b"ZRANDMEMBER", index, TIDY_LOOKS, b"WITHSCORES")
+            members = list(zip(page[::2], page[1::2], strict=True))
+            records = [self._keys.run(member.decode()).record for member, _ in members]
+            there = await asyncio.gather(
+                *(self._commands.call(record, b"EXISTS", record) for record in records)
+            )
+            expired = [
+                part
+                for member, is_there in zip(members, there, strict=True)
+                if not is_there
+                for part in member
+            ]
+            if expired:
+                await self._commands.run(FORGET, (index,), *expired)
+        except BackendUnavailable:
+            pass  # another time
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _is_behind(member: tuple[bytes, bytes], before: RunRecord) -> bool:
+    key, score = member
+    return (int(float(score)), key.decode()) < (microseconds(before.created_at), before.key)

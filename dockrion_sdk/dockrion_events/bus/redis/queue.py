@@ -1,0 +1,243 @@
+"""The queue of accepted runs, and the leases on those that were taken.
+
+The queue is a stream with one consumer group. What was delivered and not acknowledged is pending, and how
+long it has been idle is the lease: a lease of L seconds begins with an idle time of `SPAN_SECONDS` - L, and
+what was idle for `SPAN_SECONDS` may be taken by anybody. So each has the length that its holder asked for,
+and all count by Redis's own clock. An entry that was just delivered has no lease for a moment; where it gets
+none within `GRACE_SECONDS`, its receiver is taken for dead.
+
+Whose right a run is says its record alone. An entry only leads to it, and may be there twice or for nothing:
+whoever takes such a one removes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio.connection import AbstractConnection
+
+from ...errors import BackendUnavailable
+from .commands import Commands
+from .lanes import CONNECT_SECONDS, FAILURES, Part
+from .records import Keys
+from .scripts import ENQUEUE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY, Script
+
+GROUP: Final = b"executors"
+LONGEST_BLOCK: Final = 1.0
+"""Seconds for which one look at the queue waits; in between, leases that expired are looked for."""
+
+SPAN_SECONDS: Final = 2 * 86_400
+LONGEST_LEASE: Final = 86_400
+GRACE_SECONDS: Final = 10.0
+
+LONGEST_PATIENCE: Final = 5.0
+"""So long others get to renew their leases after Redis was away."""
+
+LONGEST_LOOK: Final = 0.5
+"""So often, at least, it is looked whether a lease has expired that somebody took after the last look."""
+
+SWEEP_SECONDS: Final = 5.0
+INTENT_SECONDS: Final = 10.0
+"""After so long, who meant to queue a run is taken for dead."""
+
+FORGET_INTENT_SECONDS: Final = 3600.0
+IDLE_CONSUMER_SECONDS: Final = 3600.0
+
+
+class Taken(NamedTuple):
+    """An entry of the queue, and the key of its run; ``idle`` where its lease had expired."""
+
+    entry: bytes
+    key: str
+    idle: bool
+
+
+class Queue:
+    """This process's side of the queue. ``held`` are the entries that it has taken and not given back."""
+
+    def __init__(self, commands: Commands, keys: Keys, process: str) -> None:
+        self.held: set[bytes] = set()
+        self._commands = commands
+        self._keys = keys
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._consumers: set[bytes] = set()
+        self._doubt: set[bytes] = set()  # consumers that may have been given entries we do not know of
+        self._idle: list[AbstractConnection] = []
+        self._blocked: set[AbstractConnection] = set()
+        self._closed = False
+        self._troubles = commands.troubles
+        self._look_at = float("-inf")  # when to look for expired leases again
+        self._swept_at = float("-inf")
+
+    def consumer(self, executor: str) -> bytes:
+        """Return the name under which an executor of this process takes entries."""
+        name = f"{executor}:{self._process}".encode()
+        self._consumers.add(name)
+        return name
+
+    async def take(self, consumer: bytes, accepted: int, expired: int, lease_seconds: float) -> list[Taken]:
+        """Take what is there, without waiting."""
+        taken: list[Taken] = []
+        if self._troubles != self._commands.troubles:
+            self._troubles = self._commands.troubles
+            self._doubt |= self._consumers
+        if accepted > 0:
+            if consumer in self._doubt:
+                taken += await self._take_doubtful(consumer, accepted)
+            if len(taken) < accepted:
+                taken += _taken(await self._run(TAKE, consumer, accepted - len(taken)), False)
+        if expired > 0 and self._may_recover(lease_seconds):
+            taken += await self._recover(consumer, expired, lease_seconds)
+        self.held.update(one.entry for one in taken)
+        return taken
+
+    async def _run(self, script: Script, *args: Part) -> Any:
+        return await self._commands.run(script, (self._keys.queue,), GROUP, *args)
+
+    async def _recover(self, consumer: bytes, limit: int, lease_seconds: float) -> list[Taken]:
+        """Take what has expired, and learn when to look again."""
+        times = (_ms(SPAN_SECONDS), _ms(LONGEST_LEASE), _ms(GRACE_SECONDS), _idle(lease_seconds))
+        soonest, *entries = await self._run(RECOVER, consumer, *times, limit)
+        pause = LONGEST_LOOK if soonest < 0 else min(LONGEST_LOOK, soonest / 1000 + 0.001)
+        self._look_at = self._loop.time() + pause
+        return _taken(entries, True)
+
+    async def _take_doubtful(self, consumer: bytes, limit: int) -> list[Taken]:
+        """Take what Redis gave to us in a reply that we never got."""
+        found = [one for one in _taken(await self._run(MINE, consumer), False) if one.entry not in self.held]
+        if len(found) <= limit:
+            self._doubt.discard(consumer)
+        return found[:limit]
+
+    def _may_recover(self, lease_seconds: float) -> bool:
+        """Whether expired leases mean anything.
+
+        After a time without Redis everybody's leases have expired: all get the time to renew them.
+        """
+        now = self._loop.time()
+        return now >= self._look_at and now - self._commands.troubled_at > min(
+            lease_seconds / 2, LONGEST_PATIENCE
+        )
+
+    def pause(self, expired: int, seconds: float) -> float:
+        """Return for how much of this time a `wait` may last."""
+        if expired <= 0:
+            return min(seconds, LONGEST_BLOCK)
+        return max(0.001, min(seconds, LONGEST_BLOCK, self._look_at - self._loop.time()))
+
+    async def wait(self, consumer: bytes, accepted: int, seconds: float) -> list[Taken]:
+        """Wait for new entries for a while, on a connection of its own, and take them."""
+        if accepted <= 0:
+            await asyncio.sleep(seconds)
+            return []
+        connection = self._idle.pop() if self._idle else await self._commands.connection_for(self._keys.queue)
+        self._blocked.add(connection)
+        try:
+            async with asyncio.timeout(seconds + CONNECT_SECONDS):
+                reply = await self._read(connection, consumer, accepted, seconds)
+        except FAILURES:
+            self._doubt.add(consumer)
+            await connection.disconnect(nowait=True)
+            await asyncio.sleep(min(0.05, seconds))
+            return []
+        except BaseException:
+            self._doubt.add(consumer)
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            self._blocked.discard(connection)
+        if self._closed:
+            await connection.disconnect(nowait=True)
+        else:
+            self._idle.append(connection)
+        taken = _taken([part for entry, fields in reply for part in (entry, fields[1])], False)
+        self.held.update(one.entry for one in taken)
+        return taken
+
+    async def _read(
+        self, connection: AbstractConnection, consumer: bytes, accepted: int, seconds: float
+    ) -> list[Any]:
+        await connection.connect()  # type: ignore[no-untyped-call]
+        if self._closed:
+            raise ConnectionError("closed meanwhile")
+        await connection.send_command(
+            b"XREADGROUP", b"GROUP", GROUP, consumer, b"COUNT", accepted,
+            b"BLOCK", max(1, _ms(seconds)), b"STREAMS", self._keys.queue, b">", check_health=False,
+        )  # fmt: skip
+        reply = await connection.read_response()
+        return list(reply[0][1]) if reply else []
+
+    # -- leases --------------------------------------------------------------------------------
+
+    def lease(self, entries: Sequence[bytes], seconds: float) -> asyncio.Future[Any]:
+        """Begin the leases of these entries, or begin them anew; what is not pending is left alone."""
+        queue = self._keys.queue
+        consumer = next(iter(self._consumers))  # the one that took them, or another of this process
+        return self._commands.call(
+            queue, b"XCLAIM", queue, GROUP, consumer, 0, *entries, b"IDLE", _idle(seconds), b"JUSTID"
+        )
+
+    def drop(self, entries: Sequence[bytes]) -> list[asyncio.Future[Any]]:
+        """Remove entries from the queue; if that is lost, whoever takes them next does it."""
+        self.held.difference_update(entries)
+        queue = self._keys.queue
+        return [
+            self._commands.call(queue, b"XACK", queue, GROUP, *entries),
+            self._commands.call(queue, b"XDEL", queue, *entries),
+        ]
+
+    async def requeue(self, entry: bytes, key: str) -> None:
+        """Put a run that was taken back into the queue."""
+        await self._commands.run(REQUEUE, (self._keys.queue,), GROUP, entry, key)
+        self.held.discard(entry)
+
+    # -- what fell between ---------------------------------------------------------------------
+
+    async def enqueue(self, key: str) -> None:
+        """Queue a run that has its record; only where the two cannot be made in one step."""
+        await self._commands.run(ENQUEUE, (self._keys.queue, self._keys.intents), key)
+
+    async def sweep(self, waiting: Callable[[str], Awaitable[bool]]) -> None:
+        """Now and then, queue the runs whose creator died before it could.
+
+        ``waiting`` says whether a run is accepted and was never taken.
+        """
+        if self._loop.time() - self._swept_at < SWEEP_SECONDS:
+            return
+        self._swept_at = self._loop.time()
+        intents = self._keys.intents
+        times = _ms(INTENT_SECONDS), _ms(FORGET_INTENT_SECONDS)
+        for key in await self._commands.run(OVERDUE, (intents,), *times):
+            if await waiting(key.decode()):
+                await self.enqueue(key.decode())
+
+    async def close(self) -> None:
+        """Forget this process's consumers, but for those that still hold something."""
+        idle = _ms(IDLE_CONSUMER_SECONDS)
+        self._closed = True
+        for connection in (*self._idle, *self._blocked):
+            await connection.disconnect(nowait=True)  # those that wait find out
+        for consumer in self._consumers:
+            try:
+                await asyncio.wait_for(
+                    self._commands.run(TIDY, (self._keys.queue,), GROUP, consumer, idle), 1
+                )
+            except (BackendUnavailable, TimeoutError):
+                return
+
+
+def _taken(reply: Sequence[bytes], idle: bool) -> list[Taken]:
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return [Taken(entry, key.decode(), idle) for entry, key in pairs if key]
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _idle(lease_seconds: float) -> int:
+    """Return the idle time with which a lease begins."""
+    return _ms(SPAN_SECONDS - min(lease_seconds, LONGEST_LEASE))

@@ -1,0 +1,111 @@
+"""Names of keys, run records as the scripts return them, and claims."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from ...events import EncodedEvent
+from ..base import Claim, RunRecord
+from .lanes import Part
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+_names: dict[bytes, str] = {}
+
+
+def type_name(name: bytes) -> str:
+    """Return an event type as a string; events share those that come often."""
+    found = _names.get(name)
+    if found is None:
+        found = name.decode()
+        if len(_names) < 1024:  # names come from agents; the table must not grow for ever
+            _names[name] = found
+    return found
+
+
+class RunKeys(NamedTuple):
+    """A run's keys, which share one hash tag, and the channel of its hints."""
+
+    record: bytes
+    log: bytes
+    channel: bytes
+
+
+class Keys:
+    """All keys below one prefix. The queue's keys share a hash tag, too."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix.encode()
+        self.queue = self._prefix + b"{queue}"
+        self.intents = self._prefix + b"{queue}:intents"
+        self.processes = self._prefix + b"process:"
+
+    def run(self, key: str) -> RunKeys:
+        tag = key.encode()
+        if not tag.isalnum() and any(mark in tag for mark in b"{}%"):  # braces would end the hash tag
+            tag = tag.replace(b"%", b"%25").replace(b"{", b"%7B").replace(b"}", b"%7D")
+        base = b"%brun:{%b}" % (self._prefix, tag)
+        return RunKeys(base, base + b":log", base + b":top")
+
+    def owner(self, owner: str) -> bytes:
+        return self._prefix + b"owner:" + owner.encode()
+
+
+class Stored(NamedTuple):
+    """What `scripts` return of a run. ``largest`` is the bytes of its largest event."""
+
+    record: RunRecord
+    largest: int
+    fence: bytes
+
+
+def stored(key: str, reply: list[Any]) -> Stored:
+    """Read a script's reply."""
+    status, owner, request, created, started, ended, attempt, last, largest, fence, length, kind, json = reply
+    sequence = int(last)
+    record = RunRecord(
+        key=key,
+        owner=owner.decode(),
+        status=status.decode(),
+        request=request,
+        created_at=moment(created),
+        started_at=None if started is None else moment(started),
+        ended_at=None if ended is None else moment(ended),
+        attempt=int(attempt),
+        first_sequence=sequence - length + 1,
+        last_sequence=sequence,
+        terminal=None if kind is None else EncodedEvent(type_name(kind), json, sequence),
+    )
+    return Stored(record, int(largest), fence)
+
+
+def moment(microseconds: bytes) -> datetime:
+    """Return the time that Redis's clock showed, exactly."""
+    return _EPOCH + int(microseconds) * _MICROSECOND
+
+
+def microseconds(time: datetime) -> int:
+    """Return what `moment` was made from."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+class RedisClaim(Claim):
+    """A claim with what its commands need.
+
+    ``fence`` is the token and a name, so that after a loss of data two claims with the same token are
+    told apart. ``entry`` is its place in the queue, empty without lease. ``head`` begins an append.
+    """
+
+    __slots__ = ("entry", "fence", "head", "keys")
+
+    def __init__(
+        self, found: Stored, keys: RunKeys, entry: bytes, head: tuple[Part, ...], revoked: asyncio.Future[str]
+    ) -> None:
+        super().__init__(found.record, found.record.attempt, revoked)
+        self.fence = found.fence
+        self.keys = keys
+        self.entry = entry
+        self.head = head

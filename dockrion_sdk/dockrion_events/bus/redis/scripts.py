@@ -1,0 +1,390 @@
+"""What Redis does in one step: Lua scripts.
+
+A run is a hash (its record) and a stream (its log), whose entry ids are ``<sequence>-0``. The hash has
+
+==  ====================================================================================
+st  status
+ow  owner
+rq  request
+ca  created, sa started, ea ended: microseconds since 1970 by Redis's clock
+at  attempt: how many claims there were; it is the newest one's token
+fe  fence: ``<token>:<name>`` of the claim whose right it is, else empty
+pr  process that holds the claim, which is told when the right is gone
+ba  sequence of the last event before that claim's own
+la  sequence of the last event
+mx  bytes of the largest event
+en  queue entry that the newest claim was made through
+no  nonce of the call that made the run, by which a second sending is recognised
+op  1 where the run has no lease (`open_run`)
+rl  fence that was released last
+==  ====================================================================================
+
+All are written so that the same call, sent again because its reply was lost, changes nothing and gives
+the same answer. The first write of each is one that Redis refuses when its memory is full, so that a
+script is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+
+class Script:
+    """A script's text and its hash."""
+
+    __slots__ = ("sha", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source.encode()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
+
+
+_CLOCK: Final = """
+local function now()
+  local t = redis.call('TIME')
+  return string.format('%.0f', t[1] * 1000000 + t[2])
+end
+"""
+
+_DUMP: Final = """
+local function dump(rec, log)
+  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe')
+  if not r[1] then return false end
+  r[11] = redis.call('XLEN', log)
+  r[12], r[13] = false, false
+  if r[6] then
+    local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    if newest then r[12], r[13] = newest[2][2], newest[2][4] end
+  end
+  return r
+end
+"""
+
+_ENDED: Final = """
+local function ended(st) return st == 'completed' or st == 'failed' or st == 'cancelled' end
+"""
+
+GET: Final = Script(_DUMP + "return dump(KEYS[1], KEYS[2])")
+"""record, log -> the record, or nil."""
+
+READ: Final = Script("""
+local from, events, bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local out, size = {}, 0
+while true do
+  local part = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 4)
+  for _, entry in ipairs(part) do
+    size = size + #entry[2][4]
+    if #out > 0 and (size > bytes or #out == events) then return out end
+    out[#out + 1] = entry
+  end
+  if #part < 4 then return out end
+  from = '(' .. part[4][1]
+end
+""")
+"""log; first id, events, bytes -> entries, at most so many and so large, but one at least."""
+
+CREATE: Final = Script(
+    _CLOCK
+    + _DUMP
+    + """
+local rec, log, queue, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local owner, request, nonce, key, fence, process, keep, remember = unpack(ARGV)
+local there = redis.call('HMGET', rec, 'st', 'no')
+if there[1] then return {there[2] == nonce and 1 or 0, dump(rec, log)} end
+local t = now()
+redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
+           'at', 0, 'la', 0, 'mx', 0, 'fe', '', 'pr', '', 'en', '')
+redis.call('DEL', log)
+if fence ~= '' then
+  redis.call('HSET', rec, 'st', 'running', 'sa', t, 'at', 1, 'fe', fence, 'pr', process, 'ba', 0, 'op', 1)
+  redis.call('PEXPIRE', rec, keep)
+end
+if queue then
+  if fence == '' then redis.call('XADD', queue, '*', 'k', key) end
+  redis.call('ZADD', index, t, key)
+  redis.call('PEXPIRE', index, remember)
+end
+return {1, dump(rec, log)}
+"""
+)
+"""record, log [, queue, owner's index]; owner, request, nonce, key, fence or '', process, expiries in ms
+of a run without lease and of the index -> {1 if made by this call else 0, record}."""
+
+APPEND: Final = Script(
+    _CLOCK
+    + _ENDED
+    + """
+local rec, log = KEYS[1], KEYS[2]
+local fence, channel, limit, ttl, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local first, largest, status = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local HEAD = 8
+local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'la', 'mx', 'ba', 'op')
+local st, last = r[1], tonumber(r[4])
+if not st then return 'gone' end
+if r[2] ~= fence then
+  if ended(st) then return 'ended' end
+  if tonumber(r[3]) < tonumber(string.match(fence, '^%d+')) then return 'hole' end
+  return 'superseded'
+end
+local final = first + (#ARGV - HEAD) / 2 - 1
+if first > last + 1 then return 'hole' end
+if first <= last then
+  if first <= tonumber(r[6]) then return 'superseded' end
+  local stored = redis.call('XRANGE', log, string.format('%d-0', first),
+                            string.format('%d-0', math.min(last, final)))
+  for i = #stored, 1, -1 do
+    local at = HEAD + 2 * (tonumber(string.match(stored[i][1], '^%d+')) - first) + 1
+    if stored[i][2][2] ~= ARGV[at] or stored[i][2][4] ~= ARGV[at + 1] then
+      return ended(st) and 'ended' or 'superseded'
+    end
+  end
+end
+if final <= last then return 1 end
+if ended(st) then return 'ended' end
+for sequence = last + 1, final do
+  local at = HEAD + 2 * (sequence - first) + 1
+  redis.call('XADD', log, string.format('%d-0', sequence), 't', ARGV[at], 'j', ARGV[at + 1])
+end
+if largest > tonumber(r[5]) then
+  redis.call('HSET', rec, 'la', final, 'mx', largest)
+else
+  largest = r[5]
+  redis.call('HSET', rec, 'la', final)
+end
+if final > limit and redis.call('XLEN', log) > limit + limit / 10 then
+  redis.call('XTRIM', log, 'MAXLEN', limit)
+end
+local mark = ''
+if status ~= '' then
+  mark = ' e'
+  redis.call('HSET', rec, 'st', status, 'ea', now())
+  redis.call('PEXPIRE', rec, ttl)
+  redis.call('PEXPIRE', log, ttl)
+elseif r[7] then
+  redis.call('PEXPIRE', rec, keep)
+  redis.call('PEXPIRE', log, keep)
+end
+redis.call('PUBLISH', channel, string.format('%d', final) .. ' ' .. largest .. mark)
+return 1
+"""
+)
+"""record, log; fence, channel, events to keep, ms to keep an ended run, ms to keep one without lease, first
+sequence, bytes of the largest, status that a terminal event gives or '', then type and JSON of each event
+-> 1, or ``gone``, ``ended``, ``superseded``, ``hole``."""
+
+END: Final = Script(
+    _CLOCK
+    + _DUMP
+    + _ENDED
+    + """
+local rec, log = KEYS[1], KEYS[2]
+local channel, processes, ttl, status, started_type, started, type, terminal = unpack(ARGV)
+local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx')
+if not r[1] then return false end
+if ended(r[1]) then return dump(rec, log) end
+local last, largest = tonumber(r[4]), tonumber(r[5])
+if last == 0 then
+  redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}')
+  last = 1
+end
+local sequence = string.format('%d', last + 1)
+local json = terminal .. sequence .. '}'
+redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json)
+largest = math.max(largest, #json, #started)
+redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'mx', largest)
+redis.call('PEXPIRE', rec, ttl)
+redis.call('PEXPIRE', log, ttl)
+redis.call('PUBLISH', channel, sequence .. ' ' .. largest .. ' e')
+if r[2] ~= '' then redis.call('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
+return dump(rec, log)
+"""
+)
+"""record, log; channel, prefix of the processes' channels, ms to keep, status, then type and draft of the
+started and of the terminal event -> the record, or nil."""
+
+CLAIM: Final = Script(
+    _CLOCK
+    + _DUMP
+    + _ENDED
+    + """
+local rec, log = KEYS[1], KEYS[2]
+local entry, name, process, idle, processes = unpack(ARGV)
+local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr')
+if not r[1] then return 'gone' end
+if ended(r[1]) then return 'ended' end
+if r[1] == 'running' then
+  if r[2] == r[3] .. ':' .. name then return dump(rec, log) end
+  if r[4] ~= entry then return 'double' end
+  if idle == '' then return 'held' end
+end
+local token = tonumber(r[3]) + 1
+redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', token .. ':' .. name, 'pr', process,
+           'en', entry, 'ba', r[5], 'sa', r[6] or now())
+if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
+return dump(rec, log)
+"""
+)
+"""record, log; queue entry, name that is unique to this call, process, 'idle' if the entry's lease has
+expired else '', prefix of the processes' channels -> the record, or ``gone``, ``ended``, ``double`` (another
+entry of the same run is the one that counts) or ``held``."""
+
+RELEASE: Final = Script("""
+local rec = KEYS[1]
+local r = redis.call('HMGET', rec, 'st', 'fe', 'rl')
+if r[1] == 'accepted' and r[3] == ARGV[1] then return 1 end
+if r[1] ~= 'running' or r[2] ~= ARGV[1] then return 0 end
+redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1])
+return 1
+""")
+"""record; fence -> 1 if the run is accepted again, 0 if the right was gone."""
+
+_GROUP: Final = """
+local function grouped(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err and string.find(reply.err, 'NOGROUP') then
+    redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+    reply = redis.pcall(...)
+  end
+  if type(reply) == 'table' and reply.err then error(reply.err) end
+  return reply
+end
+"""
+
+TAKE: Final = Script(
+    _GROUP
+    + """
+local reply = grouped('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
+local out = {}
+if reply then
+  for _, entry in ipairs(reply[1][2]) do
+    out[#out + 1] = entry[1]
+    out[#out + 1] = entry[2] and entry[2][2] or ''
+  end
+end
+return out
+"""
+)
+"""queue; group, consumer, count -> entry, key, entry, key …: what nobody has taken yet, oldest first."""
+
+_KEYS_OF: Final = """
+local function keyed(ids)
+  local out = {}
+  for _, id in ipairs(ids) do
+    local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+    if entry then
+      out[#out + 1] = id
+      out[#out + 1] = entry[2][2]
+    else
+      redis.call('XACK', KEYS[1], ARGV[1], id)
+    end
+  end
+  return out
+end
+"""
+
+RECOVER: Final = Script(
+    _GROUP
+    + _KEYS_OF
+    + """
+local span, longest, grace = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local count = tonumber(ARGV[7])
+local ids, soonest, from = {}, -1, '-'
+repeat
+  local page = grouped('XPENDING', KEYS[1], ARGV[1], from, '+', 1000)
+  for _, entry in ipairs(page) do
+    local idle = entry[3]
+    local left = (idle < span - longest and grace or span) - idle
+    if left <= 0 and #ids < count then
+      ids[#ids + 1] = entry[1]
+    elseif soonest < 0 or left < soonest then
+      soonest = math.max(left, 0)
+    end
+  end
+  if #page > 0 then from = '(' .. page[#page][1] end
+until #page < 1000
+local out = {}
+if #ids > 0 then
+  local call = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
+  for _, id in ipairs(ids) do call[#call + 1] = id end
+  for _, option in ipairs({'IDLE', ARGV[6], 'JUSTID'}) do call[#call + 1] = option end
+  out = keyed(redis.call(unpack(call)))
+end
+table.insert(out, 1, soonest)
+return out
+"""
+)
+"""queue; group, consumer, span, longest lease, grace, idle of a new lease (all in ms), count -> ms until
+the next lease expires or -1, then entry, key …: what has expired, now leased to this consumer."""
+
+MINE: Final = Script(
+    _GROUP
+    + _KEYS_OF
+    + """
+local ids = {}
+local pending = grouped('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
+for i, entry in ipairs(pending) do ids[i] = entry[1] end
+return keyed(ids)
+"""
+)
+"""queue; group, consumer -> entry, key …: what this consumer has taken and not finished."""
+
+REQUEUE: Final = Script("""
+if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+redis.call('XADD', KEYS[1], '*', 'k', ARGV[3])
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+return 1
+""")
+"""queue; group, entry, key: put a run that was taken through ``entry`` at the end of the queue."""
+
+TIDY: Final = Script("""
+local gone = 0
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local fields = {}
+  for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
+  if fields.pending == 0 and (fields.idle > tonumber(ARGV[3]) or fields.name == ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], fields.name)
+    gone = gone + 1
+  end
+end
+return gone
+""")
+"""queue; group, consumer, ms: forget that consumer, and those that were idle for so long."""
+
+INTEND: Final = Script(
+    _CLOCK
+    + """
+redis.call('ZADD', KEYS[1], now(), ARGV[1])
+return 1
+"""
+)
+"""intents; key: note that the run ``key`` is about to be made and queued (cluster only)."""
+
+ENQUEUE: Final = Script("""
+redis.call('XADD', KEYS[1], '*', 'k', ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+""")
+"""queue, intents; key: queue a run whose record is there. Twice does no harm: one of the entries counts."""
+
+OVERDUE: Final = Script(
+    _CLOCK
+    + """
+local before = string.format('%.0f', now() - ARGV[1] * 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now() - ARGV[2] * 1000))
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, 100)
+"""
+)
+"""intents; ms, ms -> keys of intents that are older than the first time; those older than the second go."""
+
+FORGET: Final = Script("""
+local gone = 0
+for i = 1, #ARGV, 2 do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    gone = gone + redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end
+return gone
+""")
+"""index; member, score …: remove those members that still have that score."""

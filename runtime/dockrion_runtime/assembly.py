@@ -1,0 +1,52 @@
+"""From a Dockfile to what serves its agent: the service, its runs, and how long they live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from dockrion_sdk import Dockfile, load
+
+from .redaction import redactor
+from .runs.ids import id_generator
+from .runs.service import Runs, event_backend
+from .service import Service
+
+
+def assemble(
+    dockfile: Dockfile, env: Mapping[str, str], *, secrets: tuple[str, ...] = (), executing: bool = True
+) -> tuple[Service, Runs | None]:
+    """Load the agent and return what serves it; nothing is started. ``secrets`` are API keys.
+
+    Raises `DockfileError` and the adapters' `LoadError`.
+    """
+    adapter = load(dockfile)
+    if getattr(adapter, "recursion_limit", 0) is None:
+        adapter.recursion_limit = dockfile.agent.recursion_limit  # type: ignore[attr-defined]
+    service = Service(dockfile, adapter, redact=redactor(dockfile, env, secrets))
+    if not dockfile.streaming.async_runs:
+        return service, None
+    runs = Runs(service, event_backend(dockfile), id_generator(dockfile), executing=executing)
+    service.runs = runs
+    return service, runs
+
+
+@asynccontextmanager
+async def alive(service: Service, runs: Runs | None) -> AsyncIterator[None]:
+    """Hold the agent's lifetime and the store; within, requests and runs can be served.
+
+    Raises what the agent raises that does not start, and `BackendUnavailable`.
+    """
+    # Synchronous graph nodes run in the loop's own pool, whose usual size is a handful.
+    asyncio.get_running_loop().set_default_executor(service.agent.pool)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(service.agent.lifetime())
+        if runs is not None:
+            stack.push_async_callback(runs.close)
+            await runs.open()
+        service.ready = True
+        try:
+            yield
+        finally:
+            service.ready = False

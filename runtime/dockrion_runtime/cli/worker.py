@@ -1,0 +1,66 @@
+"""`dockrion worker`: execute runs, and serve nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import typer
+
+from dockrion_events import BackendUnavailable
+from dockrion_sdk import Dockfile
+
+from ..assembly import alive, assemble
+from ..process import held_by, leave
+from .agent import not_started, read_dockfile
+from .failure import told
+from .logs import log_to_stderr
+from .options import HERE, DockfilePath, EnvFile, Verbose
+from .serving import line_by_line, needs_shared_store
+
+
+def worker(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False) -> None:
+    """Execute runs that servers on the same Redis accept, until Ctrl-C or SIGTERM."""
+    with told(verbose) as teller:
+        line_by_line()
+        log_to_stderr(teller)
+        dockfile = read_dockfile(path, env_file, teller)
+        needs_shared_store(dockfile, "a worker executes the runs of other processes")
+        _run(_work(dockfile))
+    raise typer.Exit(0)
+
+
+async def _work(dockfile: Dockfile) -> None:
+    service, runs = assemble(dockfile, os.environ)
+    assert runs is not None
+    assert runs.executor is not None
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sig, stopped.set)
+    holding = alive(service, runs)
+    try:
+        await holding.__aenter__()
+    except BackendUnavailable:
+        raise
+    except Exception as error:
+        raise not_started(error) from error
+    try:
+        limit = dockfile.streaming.runs.max_concurrent
+        name = dockfile.agent.name
+        print(f"{name}: executing up to {limit} runs at once", "Ctrl-C stops it", sep="\n", flush=True)
+        await stopped.wait()
+        await service.drain(dockfile.expose.shutdown_grace)
+    finally:
+        await holding.__aexit__(None, None, None)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run to the end; the process ends even where cancelled code holds threads that nobody can stop."""
+    with asyncio.Runner() as runner:
+        runner.run(main)
+        if held_by(runner):
+            leave(0)

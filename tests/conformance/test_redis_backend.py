@@ -1,0 +1,37 @@
+"""The Redis backend against the suite that comes with the contract."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from dockrion_events.bus import EventBackend
+from dockrion_events.bus.redis import RedisBackend
+from dockrion_events.testing import EventBackendSuite
+
+from ..servers import RedisServer
+
+
+class TestRedisBackend(EventBackendSuite):
+    @pytest.fixture(autouse=True)
+    def _store(self, shared_redis: RedisServer) -> None:
+        self._url = shared_redis.url
+
+    @asynccontextmanager
+    async def make(self, **settings: Any) -> AsyncIterator[RedisBackend]:
+        self._settings = {"prefix": f"{secrets.token_hex(4)}:", **settings}
+        async with self.second() as backend:
+            yield backend
+
+    @asynccontextmanager
+    async def second(self, backend: EventBackend | None = None) -> AsyncIterator[RedisBackend]:
+        opened = RedisBackend(self._url, **self._settings)
+        await opened.open()
+        try:
+            yield opened
+        finally:
+            await opened.close()
