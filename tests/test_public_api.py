@@ -22,8 +22,8 @@ EVENTS = """
 
 ADAPTERS = """
     Adapter AdapterError AgentCancelled AgentFailed AsyncAdapter DescribesItself EventStream HandlerAdapter
-    HasLifetime LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads StreamingAdapter
-    UnknownFramework WorkerPool abandoned_threads as_stream available_frameworks get_adapter
+    HasLifetime LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads Resumes
+    StreamingAdapter UnknownFramework WorkerPool abandoned_threads as_stream available_frameworks get_adapter
     load_entrypoint register_adapter
 """
 

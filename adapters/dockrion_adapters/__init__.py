@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import Adapter, AsyncAdapter, DescribesItself, HasLifetime, StreamingAdapter
+from .base import Adapter, AsyncAdapter, DescribesItself, HasLifetime, Resumes, StreamingAdapter
 from .entrypoint import load_entrypoint
 from .errors import (
     AdapterError,
@@ -42,6 +42,7 @@ __all__ = [
     "LoadError",
     "MissingExtra",
     "NoWorkerThreads",
+    "Resumes",
     "StreamingAdapter",
     "UnknownFramework",
     "WorkerPool",

@@ -81,6 +81,33 @@ class StreamingAdapter(Adapter, Protocol):
 
 
 @runtime_checkable
+class Resumes(StreamingAdapter, Protocol):
+    """Optional: an adapter whose agents keep their progress where another process finds it."""
+
+    def run_stream(
+        self,
+        payload: Any,
+        *,
+        run: str,
+        resume: bool = False,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: bool = False,
+        **options: Any,
+    ) -> AsyncIterator[Any]:
+        """Return the stream of one execution of a run, which others may have executed before.
+
+        ``run`` names the run for good: each of its executions is given the same name, and no other run
+        ever is, not even one that has its id later. With ``resume`` the agent goes on from what the
+        executions before have left behind; where they left nothing, it begins with the payload. A run
+        that had ended, and whose end nobody was told, has the same output once more.
+
+        What was being executed when a process died is executed again, so it happens at least once.
+        """
+
+
+@runtime_checkable
 class DescribesItself(Protocol):
     """Optional: an adapter that can say more about its agent."""
 

@@ -150,12 +150,15 @@ class Service:
         id_field: Literal["request_id", "run_id"] = "request_id",
         after: int = 0,
         attempt: int = 1,
+        run: str | None = None,
+        resume: bool = False,
     ) -> Execution[Any]:
         """Return an execution; its events leave in this form, and nothing runs before `wait`.
 
-        Where ``after`` events of its stream are out already, this is another ``attempt`` at it.
+        Where ``after`` events of its stream are out already, this is another ``attempt`` at it. For
+        ``run`` and ``resume`` see `Agent.stream`.
         """
-        stream = self.agent.stream(payload, config, context)
+        stream = self.agent.stream(payload, config, context, run=run, resume=resume)
         if self._output is not None:
             stream.check_output = self.check_output
         if after:

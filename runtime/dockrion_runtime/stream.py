@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from dockrion_adapters import (
     EventStream,
     HasLifetime,
     NoWorkerThreads,
+    Resumes,
     StreamingAdapter,
     WorkerPool,
     as_stream,
@@ -62,6 +63,7 @@ class Agent:
         self.pool = pool
         self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
         self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
+        self._resuming = adapter if isinstance(adapter, Resumes) else None
 
     @property
     def keeps_threads(self) -> bool:
@@ -75,17 +77,35 @@ class Agent:
         adapter = self.adapter
         return await run_in_thread(self.pool, lambda: adapter.invoke(payload, config=config, context=context))
 
-    def stream(self, payload: Any, config: dict[str, Any], context: StreamContext) -> EventStream[Any]:
-        """Return the stream of one execution, whatever the adapter can do."""
+    def stream(
+        self,
+        payload: Any,
+        config: dict[str, Any],
+        context: StreamContext,
+        *,
+        run: str | None = None,
+        resume: bool = False,
+    ) -> EventStream[Any]:
+        """Return the stream of one execution, whatever the adapter can do.
+
+        ``run`` names the run that this is an execution of, if it is one, as no other run is ever named.
+        With ``resume`` it goes on from what its other executions left behind, where the adapter can.
+        """
         adapter = self.adapter
-        if self._streaming is not None:
+        stream: AsyncIterator[Any] | None = None
+        if run is not None and self._resuming is not None:
+            stream = self._resuming.run_stream(
+                payload, run=run, resume=resume, config=config, context=context
+            )
+        elif self._streaming is not None:
             stream = self._streaming.invoke_stream(payload, config=config, context=context)
+        if stream is not None:
             return as_stream(stream, context, agent_name=adapter.agent_name, framework=adapter.framework)
 
-        async def run(_: Exit) -> Any:
+        async def execute(_: Exit) -> Any:
             return await self.call(payload, config, context)
 
-        return EventStream(run, context, agent_name=adapter.agent_name, framework=adapter.framework)
+        return EventStream(execute, context, agent_name=adapter.agent_name, framework=adapter.framework)
 
     def lifetime(self) -> AbstractAsyncContextManager[Any]:
         """Return the adapter's lifetime; an empty one where it has none."""

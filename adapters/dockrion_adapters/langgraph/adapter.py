@@ -24,6 +24,7 @@ from ..stream import EventStream, silent_context, stream_context
 from ..threads import WorkerPool, run_blocking
 from .backend import LangGraphBackend
 from .execution import Execution
+from .progress import marked, read_progress
 from .savers import Savers
 from .source import GraphSource
 from .surroundings import Graph, saver_of
@@ -166,6 +167,44 @@ class LangGraphAdapter:
         **options: Any,
     ) -> EventStream[Any]:
         """Return the stream of one execution: tokens, steps and users' events as they happen."""
+        return self._stream(payload, config, context, events_filter, serialize, options)
+
+    def run_stream(
+        self,
+        payload: Any,
+        *,
+        run: str,
+        resume: bool = False,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: bool = False,
+        **options: Any,
+    ) -> EventStream[Any]:
+        """Return the stream of one execution of ``run``; see `dockrion_adapters.Resumes`.
+
+        What is resumed is the newest checkpoint of the thread, if ``run`` wrote it: nodes that are
+        finished there are not executed again. A run that is finished there, or waits at an interrupt,
+        executes nothing and has that as its output. In every other case it begins with the payload.
+        """
+        kept = self.keeps_threads
+        config = marked(config, run) if kept else config
+        resumed = run if kept and resume else None
+        return self._stream(payload, config, context, events_filter, serialize, options, resumed)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _stream(
+        self,
+        payload: Any,
+        config: dict[str, Any] | None,
+        context: StreamContext | None,
+        events_filter: EventsFilter | None,
+        serialize: bool,
+        options: dict[str, Any],
+        resumed: str | None = None,
+    ) -> EventStream[Any]:
+        """Return the stream of an execution, which goes on from where the run ``resumed`` has got to."""
         source = self._loaded()
         options = _for_langgraph(options)
         context = stream_context(context, events_filter)
@@ -174,17 +213,23 @@ class LangGraphAdapter:
 
         async def run(exit_: Exit) -> Any:
             async with source.graph(_ensured(config)) as graph:
-                merged = self._config(graph, config)
+                given, merged = payload, self._config(graph, config)
+                saver = saver_of(graph, config)
+                apart = self._threads() if await self._savers.is_sync_only(saver) else None
+                if resumed is not None and isinstance(saver, BaseCheckpointSaver):
+                    progress = await read_progress(graph, merged or {}, resumed, options=options, apart=apart)
+                    if progress is not None and progress.settled:
+                        return progress.output
+                    if progress is not None:
+                        given, merged = None, progress.config
                 execution = Execution(graph, merged, options, context, backend, exit_)
-                if await self._savers.is_sync_only(saver_of(graph, config)):
-                    return await execution.run_apart(payload, self._threads())
-                return await execution.run(payload)
+                if apart is not None:
+                    return await execution.run_apart(given, apart)
+                return await execution.run(given)
 
         return EventStream(
             run, context, agent_name=self.agent_name, framework=self.framework, serialize=serialize
         )
-
-    # -- inside --------------------------------------------------------------------------------
 
     async def _ainvoke(
         self,

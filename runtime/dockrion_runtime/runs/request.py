@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from dockrion_events.bus import RunRecord
+
 from ..naming import ID
 
 
@@ -51,6 +53,11 @@ def run_key(owner: str, run_id: str) -> str:
 def run_id_of(key: str) -> str:
     """Return the id by which a run's owner knows it."""
     return key.rpartition("/")[2]
+
+
+def lasting_name(record: RunRecord) -> str:
+    """Return a name that stays this run's, though its id may be another's when it is not kept any more."""
+    return f"{run_id_of(record.key)}@{record.created_at.isoformat()}"
 
 
 def is_id(text: str) -> bool:

@@ -27,7 +27,15 @@ from ..stream import Execution
 from .executor import Executor
 from .follow import RunResponse
 from .ids import IdGenerator, id_of_idempotency_key
-from .request import RunRequest, decode_request, is_id, run_id_of, run_key, same_request
+from .request import (
+    RunRequest,
+    decode_request,
+    is_id,
+    lasting_name,
+    run_id_of,
+    run_key,
+    same_request,
+)
 
 log = logging.getLogger("dockrion")
 
@@ -232,6 +240,8 @@ class Runs:
             id_field="run_id",
             after=record.last_sequence,
             attempt=record.attempt,
+            run=lasting_name(record),
+            resume=resume,
         )
 
     def started_event(self) -> StartedEvent:
