@@ -104,7 +104,7 @@ class FollowTests(EventBackendTests):
                 writing = asyncio.create_task(_write(backend, claim, log, 1, choices))
                 readers: list[asyncio.Task[list[EncodedEvent]]] = []
                 cursors: list[int] = []
-                while not writing.done() or len(readers) < 10:
+                while len(readers) < 10 or (not writing.done() and len(readers) < 100):
                     cursors.append(choices.choice((0, choices.randrange(950))))
                     follower = await choices.choice((backend, other)).follow("run", after=cursors[-1])
                     readers.append(asyncio.create_task(rest(follower)))
