@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dockrion_events.bus.redis.scripts import APPEND, CLAIM, CREATE, END, RELEASE, REQUEUE, TAKE, Script
+from dockrion_events.bus.redis.queue_scripts import REQUEUE, TAKE
+from dockrion_events.bus.redis.scripts import APPEND, CLAIM, CREATE, END, RELEASE, Script
 from dockrion_events.testing.backend.support import (
     LONG,
     OWNER,

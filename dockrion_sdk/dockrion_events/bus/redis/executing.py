@@ -53,7 +53,7 @@ class Executing:
             remaining = deadline - self._loop.time()
             if claims or remaining <= 0:
                 return claims
-            pause = self._queue.pause(expired, remaining)
+            pause = self._queue.pause(expired, lease_seconds, remaining)
             claims = await self._claimed(await self._queue.wait(consumer, accepted, pause), lease_seconds)
             if claims:
                 return claims

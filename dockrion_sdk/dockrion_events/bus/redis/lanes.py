@@ -25,6 +25,9 @@ from .urls import Make
 Part: TypeAlias = bytes | str | int
 
 BATCH_CALLS: Final = 256
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""About so much is sent at once, where it is more than one call."""
+
 CROWD: Final = 16
 """So many calls in the queue are worth another connection."""
 
@@ -194,19 +197,23 @@ class Lane:
 
     def _take(self) -> list[Call]:
         queue = self._queue
-        if len(queue) <= BATCH_CALLS:
-            batch = [call for call in queue if not call.future.done()]
-            queue.clear()
-            return batch
-        batch = [queue.popleft() for _ in range(BATCH_CALLS)]
-        self._wake()
-        return [call for call in batch if not call.future.done()]
+        batch: list[Call] = []
+        weight = 0
+        while queue and len(batch) < BATCH_CALLS and weight < BATCH_BYTES:
+            call = queue.popleft()
+            if not call.future.done():
+                batch.append(call)
+                parts = call.parts
+                weight += len(parts) * len(parts[-1]) if isinstance(parts[-1], bytes) else 0
+        if queue:
+            self._wake()
+        return batch
 
     async def _exchange(self, connection: AbstractConnection, batch: list[Call]) -> None:
         answered = 0
         try:
             self._sent_at = self._loop.time()
-            async with asyncio.timeout(self._reply_seconds):
+            async with asyncio.timeout(self._reply_seconds) as patience:
                 await connection.send_packed_command(_packed(batch), check_health=False)
                 for call in batch:
                     try:
@@ -221,6 +228,8 @@ class Lane:
                         raise
                     call.settle(reply)
                     answered += 1
+                    if answered % 16 == 0:
+                        patience.reschedule(self._loop.time() + self._reply_seconds)
             if self._failures:
                 self._failures = 0
                 self.troubled_at = self._loop.time()

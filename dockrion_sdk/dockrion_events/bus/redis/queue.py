@@ -21,8 +21,9 @@ from redis.asyncio.connection import AbstractConnection
 from ...errors import BackendUnavailable
 from .commands import Commands
 from .lanes import CONNECT_SECONDS, FAILURES, Part
+from .queue_scripts import ENQUEUE, FORGET, INTEND, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY
 from .records import Keys
-from .scripts import ENQUEUE, FORGET, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY, Script
+from .scripts import Script
 
 GROUP: Final = b"executors"
 LONGEST_BLOCK: Final = 1.0
@@ -32,7 +33,7 @@ SPAN_SECONDS: Final = 2 * 86_400
 LONGEST_LEASE: Final = 86_400
 GRACE_SECONDS: Final = 10.0
 
-LONGEST_PATIENCE: Final = 5.0
+RENEWAL_SECONDS: Final = 5.0
 """So long others get to renew their leases after Redis was away."""
 
 LONGEST_LOOK: Final = 0.5
@@ -119,16 +120,18 @@ class Queue:
 
         After a time without Redis everybody's leases have expired: all get the time to renew them.
         """
-        now = self._loop.time()
-        return now >= self._look_at and now - self._commands.troubled_at > min(
-            lease_seconds / 2, LONGEST_PATIENCE
-        )
+        return self._loop.time() >= self._recover_at(lease_seconds)
 
-    def pause(self, expired: int, seconds: float) -> float:
+    def _recover_at(self, lease_seconds: float) -> float:
+        renewed = self._commands.troubled_at + min(lease_seconds / 2, RENEWAL_SECONDS)
+        return max(self._look_at, renewed)
+
+    def pause(self, expired: int, lease_seconds: float, seconds: float) -> float:
         """Return for how much of this time a `wait` may last."""
         if expired <= 0:
             return min(seconds, LONGEST_BLOCK)
-        return max(0.001, min(seconds, LONGEST_BLOCK, self._look_at - self._loop.time()))
+        until_look = self._recover_at(lease_seconds) - self._loop.time()
+        return max(0.001, min(seconds, LONGEST_BLOCK, until_look))
 
     async def wait(self, consumer: bytes, accepted: int, seconds: float) -> list[Taken]:
         """Wait for new entries for a while, on a connection of its own, and take them."""
@@ -201,8 +204,12 @@ class Queue:
 
     # -- what fell between ---------------------------------------------------------------------
 
+    async def intend(self, key: str) -> None:
+        """Note that a run is about to be made and queued; only where the two cannot be one step."""
+        await self._commands.run(INTEND, (self._keys.intents,), key)
+
     async def enqueue(self, key: str) -> None:
-        """Queue a run that has its record; only where the two cannot be made in one step."""
+        """Queue a run that has its record, behind `intend`."""
         await self._commands.run(ENQUEUE, (self._keys.queue, self._keys.intents), key)
 
     async def sweep(self, waiting: Callable[[str], Awaitable[bool | None]]) -> None:

@@ -11,6 +11,7 @@ from ...events import EncodedEvent, GapEvent
 from .support import (
     EventBackendTests,
     assert_same,
+    batch_of,
     complete,
     ending,
     opened,
@@ -163,7 +164,7 @@ class FollowTests(EventBackendTests):
                 follower = await backend.follow(key, after=0)
                 events: list[EncodedEvent] = []
                 while not follower.ended:
-                    batch = await soon(follower.next_batch())
+                    batch = await batch_of(follower)
                     assert len(batch) <= MOST_EVENTS
                     assert sum(len(event.json) for event in batch) <= MOST_BYTES
                     events += batch
@@ -227,7 +228,7 @@ class FollowTests(EventBackendTests):
                 claim = await opened(backend, "run", log[:1])
                 follower = await other.follow("run", after=0)
                 writing = asyncio.create_task(_write(backend, claim, log, 1, choices))
-                assert_same(await _disturbed(follower, choices), log)
+                assert_same(await soon(_disturbed(follower, choices)), log)
                 await soon(writing)
 
     async def test_a_closed_follower_returns(self) -> None:
