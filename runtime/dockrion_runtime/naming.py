@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from dockrion_events.bus.names import ID, ID_RULE
 
-ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-ID_RULE: Final = "1 to 128 letters, digits, '.', '_', ':' or '-'"
+__all__ = ["ID", "ID_RULE"]

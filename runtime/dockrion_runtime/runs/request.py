@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from ..naming import ID
+from dockrion_events.bus.names import is_id, run_id_of, run_key
+
+__all__ = ["RunRequest", "decode_request", "is_id", "run_id_of", "run_key", "same_request"]
 
 
 class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,24 +37,12 @@ def decode_request(data: bytes) -> RunRequest:
 
 
 def same_request(one: bytes, other: bytes) -> bool:
-    """Say whether two encoded requests are equal as JSON: members have no order, and 1.0 is 1."""
-    return one == other or _canonical(one) == _canonical(other)
+    """Say whether two encoded requests are equal as JSON: members have no order, and 1.0 is 1.
+
+    A run that a program wrote by itself has no request, and equals none that a client makes.
+    """
+    return one == other or (bool(one and other) and _canonical(one) == _canonical(other))
 
 
 def _canonical(data: bytes) -> bytes:
     return msgspec.json.encode(_decode_canonical(data), order="sorted")
-
-
-def run_key(owner: str, run_id: str) -> str:
-    """Return the store's name of an owner's run; two owners may use the same id."""
-    return f"{owner}/{run_id}" if owner else run_id
-
-
-def run_id_of(key: str) -> str:
-    """Return the id by which a run's owner knows it."""
-    return key.rpartition("/")[2]
-
-
-def is_id(text: str) -> bool:
-    """Say whether ``text`` may name a run."""
-    return ID.fullmatch(text) is not None
