@@ -6,12 +6,17 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from . import build
+from .backends.base import StreamingBackend
 from .current import context_scope
 from .events import CancelledEvent, CompleteEvent, EncodedEvent, ErrorEvent, Event, StartedEvent
+from .filter import EventsFilter
 from .way_out import WayOut
+
+if TYPE_CHECKING:
+    from .bus.bus import EventBus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,15 +37,39 @@ class StreamContext(WayOut):
     Within an execution the life cycle belongs to the runtime: ``emit_started``, ``emit_complete``,
     ``emit_error`` and ``emit_cancelled`` do nothing there but warn, once each. Outside, events wait
     until `drain_queued_events` takes them.
+
+    Outside an execution and with a ``bus``, the context writes the run ``run_id`` by itself. It begins
+    with ``emit_started`` and ends with one of the three others, all of which return when their event is
+    in the log and do not ask the streaming backend; every other emit call in between only queues its
+    event, encoded, and the log gets it soon, in order. Out of turn a call raises `InvalidEvent` or,
+    after the end, `StreamClosed`. Where the log refuses, the next emit call raises: what a cancelled
+    execution raises if somebody has cancelled the run, else `StreamClosed` from the error that is the
+    cause (`RunExists`, `Superseded`, `BackendUnavailable` and so on).
     """
 
     __slots__ = ()
 
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        bus: EventBus | None = None,
+        events_filter: EventsFilter | None = None,
+        streaming_backend: StreamingBackend | None = None,
+    ) -> None:
+        super().__init__(run_id, events_filter=events_filter, streaming_backend=streaming_backend)
+        if bus is not None:
+            self._writer = bus.writer(self)
+
     def drain_queued_events(self) -> list[Event]:
         """Take the events that wait, in order and numbered.
 
-        Raises `RuntimeError` while a stream is draining the context: each event leaves once.
+        Raises `RuntimeError` where they leave by another way: each event leaves once.
         """
+        if self._in_run:
+            raise RuntimeError(
+                "the events of this context go to the log of its run; subscribe to that instead"
+            )
         if self._streamed:
             raise RuntimeError("the events of this context leave through its stream; iterate that instead")
         events = []
@@ -166,25 +195,21 @@ class StreamContext(WayOut):
 
     async def emit_started(self, agent_name: str, framework: str | None = None) -> None:
         """Begin the stream; only outside an execution."""
-        if self._owns_life_cycle("emit_started"):
-            await self._send(StartedEvent(agent_name, framework))
+        await self._live("emit_started", StartedEvent(agent_name, framework))
 
     async def emit_complete(
         self, output: Any, latency_seconds: float, metadata: dict[str, Any] | None = None
     ) -> None:
         """End the stream with a result; only outside an execution."""
-        if self._owns_life_cycle("emit_complete"):
-            await self._send(CompleteEvent(output, latency_seconds, metadata or {}))
+        await self._live("emit_complete", CompleteEvent(output, latency_seconds, metadata or {}))
 
     async def emit_error(self, error: str, code: str | None = None, details: Any = None) -> None:
         """End the stream with a failure; only outside an execution."""
-        if self._owns_life_cycle("emit_error"):
-            await self._send(ErrorEvent(str(error), code or "AGENT_ERROR", details))
+        await self._live("emit_error", ErrorEvent(str(error), code or "AGENT_ERROR", details))
 
     async def emit_cancelled(self, reason: str | None = None) -> None:
         """End the stream as cancelled; only outside an execution."""
-        if self._owns_life_cycle("emit_cancelled"):
-            await self._send(CancelledEvent(reason))
+        await self._live("emit_cancelled", CancelledEvent(reason))
 
     # -- threads -------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from .filter import EventsFilter
 
 if TYPE_CHECKING:
     from .backends.queue import QueueBackend
+    from .bus.writer import RunWriter
     from .encoding import EventEncoder
 
 _NOT_SENT = MANDATORY | {HeartbeatEvent.type}
@@ -41,6 +42,7 @@ class WayOut:
         "_events_filter",
         "_halted",
         "_heartbeat",
+        "_in_run",
         "_managed",
         "_out",
         "_queue",
@@ -50,6 +52,7 @@ class WayOut:
         "_token",
         "_tokens",
         "_warned",
+        "_writer",
     )
 
     def __init__(
@@ -77,6 +80,8 @@ class WayOut:
         self._halted = False
         self._token: Callable[[str, str | None], AnyEvent] = build.token_event
         self._managed = False
+        self._in_run = False
+        self._writer: RunWriter | None = None
         self._streamed = False
         self._sequence = 0
         self._warned: tuple[str, ...] = ()
@@ -90,8 +95,8 @@ class WayOut:
 
     @property
     def queue_mode(self) -> bool:
-        """Whether events wait in the context until they are drained."""
-        return True
+        """Whether events wait in the context until they are drained; in a run they end in its log."""
+        return not self._in_run
 
     @property
     def events_filter(self) -> EventsFilter:
@@ -134,10 +139,10 @@ class WayOut:
     def relay(self, event: AnyEvent) -> bool:
         """Queue an event that was emitted through another context; for streaming backends.
 
-        False, and nothing happens, where this execution is over or would not send it: its filter does
-        not allow it, the event belongs to the other's life cycle, or it cannot be encoded.
+        False, and nothing happens, where this execution is over (or has not begun) or would not send it:
+        its filter does not allow it, the event belongs to the other's life cycle, or it cannot be encoded.
         """
-        if event.type in _NOT_SENT or not self._events_filter.is_allowed(event.type):
+        if self._halted or event.type in _NOT_SENT or not self._events_filter.is_allowed(event.type):
             return False
         encoder = self._encoder
         if isinstance(event, EncodedEvent):
@@ -166,8 +171,6 @@ class WayOut:
 
     async def _send(self, event: Event) -> None:
         self._put(event, False)
-        if not self._managed and event.type in TERMINAL:
-            self._halted = True
         if self._queue.crowded:
             await self._room()
 
@@ -194,6 +197,8 @@ class WayOut:
             from asyncio import CancelledError  # loaded already: this is a coroutine
 
             raise CancelledError(f"execution {self._run_id} was cancelled")
+        if self._writer is not None:
+            raise self._writer.refusal()
         if not self._managed:
             raise StreamClosed(
                 f"the stream of {self._run_id} has ended; nothing can follow its terminal event"
@@ -209,10 +214,14 @@ class WayOut:
             self._too_late(sync=True)
         return self._events_filter.is_allowed(event_type)
 
-    def _owns_life_cycle(self, call: str) -> bool:
-        if not self._managed:
-            return True
-        if call not in self._warned:
+    async def _live(self, call: str, event: Event) -> None:
+        """Emit an event of the life cycle, for the emit method that is named ``call``."""
+        if self._writer is not None:
+            await self._writer.live(event)
+        elif not self._managed:
+            self._put(event, False)
+            self._halted = event.type in TERMINAL
+        elif call not in self._warned:
             self._warned += (call,)
             warnings.warn(
                 f"{call}() was ignored: within an execution the life cycle belongs to the runtime, which "
@@ -220,4 +229,3 @@ class WayOut:
                 DockrionWarning,
                 stacklevel=3,
             )
-        return False
