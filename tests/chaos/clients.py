@@ -30,10 +30,17 @@ class House:
     up: set[Instance] = field(default_factory=set)
     executing: dict[str, int] = field(default_factory=dict)  # run -> pid, as its latest token says
     killed: dict[str, tuple[int, float]] = field(default_factory=dict)  # run -> pid, when
+    standing_since: float = 0.0  # since when there have been Redis and a process that executes
 
     @property
     def instances(self) -> list[Instance]:
         return [*self.servers, *self.workers]
+
+    def raised(self, instance: Instance) -> None:
+        """Note that a process is ready, or goes on."""
+        if not self.up:
+            self.standing_since = time.monotonic()
+        self.up.add(instance)
 
     def note_kill(self, instance: Instance) -> None:
         """Remember which runs lose their executor at this moment."""
@@ -51,7 +58,9 @@ class House:
             killed = self.killed.pop(run, None)
             lost = frame.event == "restarted" or b"EXECUTOR_LOST" in (frame.data or b"")
             if killed is not None and lost:
-                self.figures.recoveries.append(time.monotonic() - killed[1])
+                now = time.monotonic()
+                self.figures.recoveries.append(now - killed[1])
+                self.figures.recoveries_standing.append(now - max(killed[1], self.standing_since))
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,9 @@ class Figures:
     counts: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     recoveries: list[float] = field(default_factory=list)
+    """Seconds from each kill to the moment when a subscriber saw the run go on, or its end."""
+    recoveries_standing: list[float] = field(default_factory=list)
+    """The same, but for the time in which there was no Redis or nobody to take over."""
     faults: list[str] = field(default_factory=list)
 
     def end_of(self, frame: Frame) -> str:
@@ -119,7 +122,8 @@ class Figures:
         self.ends[kind] += 1
         return kind
 
-    def recovery(self, share: float) -> float:
-        """Return the time within which this share of the runs went on or ended after a kill."""
-        ordered = sorted(self.recoveries)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+def share(of: list[float], part: float) -> float:
+    """Return the value that this part of the values does not exceed."""
+    ordered = sorted(of)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0

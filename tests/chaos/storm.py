@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..servers import RedisServer
 from .clients import Client, House, planned
@@ -155,12 +156,13 @@ class Storm:
 
     async def _attack(self) -> None:
         size = self._size
-        acts = (
-            ["server"] * size.servers_killed
-            + ["worker"] * size.workers_killed
-            + ["redis"] * size.redis_killed
-            + ["stop"] * size.stopped
-        )
+        kinds = {
+            "server": size.servers_killed,
+            "worker": size.workers_killed,
+            "redis": size.redis_killed,
+            "stop": size.stopped,
+        }
+        acts = [kind for kind, count in kinds.items() for _ in range(count)]
         self._rng.shuffle(acts)
         for number, act in enumerate(acts, 1):
             await asyncio.sleep(self._rng.uniform(*size.pause))
@@ -186,7 +188,7 @@ class Storm:
             await asyncio.sleep(0.05)
         victim = self._rng.choice(busy)
         house.up.discard(victim)
-        self.figures.counts[f"{act} stopped" if act == "stop" else f"{act} killed"] += 1
+        self.figures.counts["stopped" if act == "stop" else f"{act} killed"] += 1
         if act == "stop":
             victim.signal(STOP)
             self._tend(self._wake(house, victim))
@@ -200,9 +202,11 @@ class Storm:
         self._redis.kill()
         await asyncio.sleep(self._rng.uniform(0.0, 1.5))
         await asyncio.to_thread(self._redis.start)
+        for house in self._houses:
+            house.standing_since = time.monotonic()
 
-    def _tend(self, work: object) -> None:
-        task = asyncio.create_task(work)  # type: ignore[arg-type]
+    def _tend(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tending.add(task)
         task.add_done_callback(self._tending.discard)
 
@@ -216,9 +220,9 @@ class Storm:
                 break
             except DidNotStart:
                 self.figures.counts["starts made again"] += 1
-        house.up.add(instance)
+        house.raised(instance)
 
     async def _wake(self, house: House, instance: Instance) -> None:
         await asyncio.sleep(STOPPED_SECONDS)
         instance.signal(GO_ON)
-        house.up.add(instance)
+        house.raised(instance)

@@ -1,4 +1,4 @@
-"""A small HTTP client that sees what others hide: whether a body ended cleanly, and each frame's own bytes."""
+"""A small HTTP client that sees what others hide: clean ends of bodies, and each frame's own bytes."""
 
 from __future__ import annotations
 
