@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 QUESTION ?= What happens when a client of a direct stream leaves?
 
-.PHONY: help install test lint types contracts unit bench demo demo-ha format clean
+.PHONY: help install test lint types contracts unit bench chaos demo demo-ha format clean
 
 help: ## Show this map
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ unit: install ## All tests
 
 bench: install ## Measure; writes benchmarks/results.json and docs/performance.md; fails where a goal is missed
 	$(BIN)/python -m benchmarks
+
+chaos: install ## Kill servers and Redis hundreds of times under load; writes docs/reliability.md: make chaos SEED=1
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 demo: install ## Serve examples/ask_docs and stream one answer: make demo QUESTION="…"
 	@$(BIN)/python -m examples.demo "$(QUESTION)"

@@ -12,12 +12,13 @@ import dockrion_events
 
 EVENTS = """
     AnyEvent BackendUnavailable BusError CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent
-    CustomEvent DockrionError DockrionWarning EVENT_CLASSES EncodedEvent ErrorEvent Event EventEncoder
-    EventError EventTooLarge EventsFilter Exit GapEvent HeartbeatEvent InvalidEvent InvalidFilter LogLost
-    MANDATORY MAX_EVENT_BYTES NotSerialisable PRESETS ProgressEvent QueueBackend RestartedEvent
-    RunCancelled RunEnded RunExists RunNotFound StartedEvent StepEvent StreamClosed StreamContext
-    StreamingBackend Superseded TERMINAL TokenEvent UnknownEvent as_encoded as_objects as_sse as_text
-    context_scope decode_event encode_json get_current_context set_current_context sse_comment sse_frame
+    CustomEvent DockrionError DockrionWarning EVENT_CLASSES EncodedEvent ErrorEvent Event EventBus
+    EventEncoder EventError EventTooLarge EventsFilter Exit GapEvent HeartbeatEvent InvalidEvent
+    InvalidFilter LogLost MANDATORY MAX_EVENT_BYTES NotSerialisable PRESETS ProgressEvent QueueBackend
+    RestartedEvent RunCancelled RunEnded RunExists RunNotFound StartedEvent StepEvent StreamClosed
+    StreamContext StreamingBackend Superseded TERMINAL TokenEvent UnknownEvent as_encoded as_objects
+    as_sse as_text context_scope decode_event encode_json get_current_context set_current_context sse_comment
+    sse_frame
 """
 
 ADAPTERS = """
@@ -77,6 +78,10 @@ def test_importing_the_events_loads_no_framework_and_no_asyncio() -> None:
 def test_asking_for_the_current_context_still_loads_nothing() -> None:
     agent = "from dockrion_events import get_current_context, StreamContext, EventsFilter"
     assert _loaded_by(f"{agent}\nassert get_current_context() is None", HEAVY) == []
+
+
+def test_the_bus_brings_asyncio_and_nothing_else() -> None:
+    assert _loaded_by("from dockrion_events import EventBus", HEAVY) == ["asyncio"]
 
 
 def test_the_adapters_load_no_framework_until_it_is_asked_for() -> None:

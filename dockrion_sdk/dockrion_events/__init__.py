@@ -59,6 +59,7 @@ from .forms import as_encoded, as_objects, as_sse, as_text
 
 if TYPE_CHECKING:
     from .backends.queue import QueueBackend
+    from .bus import EventBus
 
 __all__ = [
     "CONFIGURABLE",
@@ -79,6 +80,7 @@ __all__ = [
     "EncodedEvent",
     "ErrorEvent",
     "Event",
+    "EventBus",
     "EventEncoder",
     "EventError",
     "EventTooLarge",
@@ -120,8 +122,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "QueueBackend":  # the one name that needs asyncio
+    # These bring in asyncio, and with them imported above every agent would.
+    if name == "QueueBackend":
         from .backends.queue import QueueBackend
 
         return QueueBackend
+    if name == "EventBus":
+        from .bus import EventBus
+
+        return EventBus
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

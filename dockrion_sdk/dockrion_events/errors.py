@@ -8,7 +8,7 @@
     │   ├── EventTooLarge            over the size or the depth that one event may have
     │   └── NotSerialisable          a value that contains itself
     ├── InvalidFilter (ValueError)   an events filter that names what does not exist
-    ├── StreamClosed                 an emit after the terminal event, outside any execution
+    ├── StreamClosed                 an emit, outside any execution, that nothing can take any more
     └── BusError                     what a run's log cannot do
         ├── BackendUnavailable       the store does not answer, or cannot take what it is given
         ├── RunNotFound              there is no such run, or it is not kept any more
@@ -49,7 +49,7 @@ class InvalidFilter(DockrionError, ValueError):
 
 
 class StreamClosed(DockrionError):
-    """The context's terminal event has been emitted; nothing may follow it."""
+    """Nothing may follow: the context's terminal event has been emitted, or ``__cause__`` says why."""
 
 
 class BusError(DockrionError):

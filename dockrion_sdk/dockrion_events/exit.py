@@ -44,6 +44,7 @@ class Exit:
         if context._halted:
             raise StreamClosed(f"the stream of {context.run_id} has ended; a new one needs a new context")
         context._managed = context._streamed = True
+        context._in_run = id_field == "run_id"
         if encoder is not None:
             encoder = encoder.telling(context.queue.weigh)
             context._encoder = encoder

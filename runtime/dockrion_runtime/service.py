@@ -13,10 +13,10 @@ from litestar import Request
 
 from dockrion_adapters import Adapter, WorkerPool
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
+from dockrion_events.bus.names import ID, ID_RULE
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
-from .naming import ID, ID_RULE
 from .payload import faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Agent, Execution, OutputInvalid, shutdown_event

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .cluster import RedisCluster
 from .redis import RedisServer
 
 
@@ -19,6 +20,17 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server of the test's own, to be killed, paused or filled."""
-    with RedisServer(tmp_path / "redis") as server:
+    """A server of the test's own, to be killed, paused or filled.
+
+    It syncs every write: with ``everysec`` a reply is sent before the write where a sync is on its way, so
+    that even the kill of the process, and not only of the machine, may lose what was acknowledged.
+    """
+    with RedisServer(tmp_path / "redis", appendfsync="always") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """One cluster for all tests that leave it in peace."""
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ class Proxy:
         self._delay = 0.0
         self._lose: list[bytes] = []
         self._cut = False
+        self._sizes: Iterator[int] = iter(())
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -53,6 +54,14 @@ class Proxy:
     def lose_reply(self, to: bytes) -> None:
         """Lose the reply to the next request that contains ``to``, and cut its connection then."""
         self._do(lambda: self._lose.append(to))
+
+    def cut_after(self, sizes: Iterator[int]) -> None:
+        """Cut each new connection when the next of these many bytes of replies have passed."""
+
+        def change() -> None:
+            self._sizes = sizes
+
+        self._do(change)
 
     def delay(self, seconds: float) -> None:
         """Hold back every reply for so long."""
@@ -152,11 +161,16 @@ class Proxy:
     async def _replies(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, losing: list[bool]
     ) -> None:
+        left = next(self._sizes, None)
         while data := await reader.read(1 << 16):
             if losing[0]:
                 self.lost += 1
                 return
             if self._delay:
                 await asyncio.sleep(self._delay)
-            writer.write(data)
+            writer.write(data[:left])
             await writer.drain()
+            if left is not None and (left := left - len(data)) <= 0:
+                self.lost += 1
+                writer.close()  # what was written arrives, cut off anywhere
+                return

@@ -7,16 +7,21 @@ its own, and nothing but ``redis`` imports the Redis driver.
 from __future__ import annotations
 
 from .base import Claim, Ending, EventBackend, Follower, RunRecord, RunStatus
+from .bus import EventBus
 from .memory import MemoryBackend
+from .names import run_id_of, run_key
 from .notices import ending
 
 __all__ = [
     "Claim",
     "Ending",
     "EventBackend",
+    "EventBus",
     "Follower",
     "MemoryBackend",
     "RunRecord",
     "RunStatus",
     "ending",
+    "run_id_of",
+    "run_key",
 ]

@@ -24,10 +24,10 @@ from dockrion_events import (
     Superseded,
 )
 from dockrion_events.bus import Claim, EventBackend, RunRecord, ending
+from dockrion_events.bus.names import run_id_of
 
 from ..stream import CLOSE_PATIENCE, Execution
 from .fate import Fate
-from .request import run_id_of
 
 log = logging.getLogger("dockrion")
 

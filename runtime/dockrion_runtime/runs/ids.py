@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from dockrion_adapters import AdapterError, load_entrypoint
+from dockrion_events.bus.names import ID_RULE, is_id
 from dockrion_sdk import Dockfile, DockfileError
 from dockrion_sdk import Problem as Fault
 
-from ..naming import ID_RULE
 from ..problems import Problem
-from .request import is_id
 
 log = logging.getLogger("dockrion")
 

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from dockrion_events.bus import RunRecord
-
-from ..naming import ID
+from dockrion_events.bus.names import run_id_of
 
 
 class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,29 +36,17 @@ def decode_request(data: bytes) -> RunRequest:
 
 
 def same_request(one: bytes, other: bytes) -> bool:
-    """Say whether two encoded requests are equal as JSON: members have no order, and 1.0 is 1."""
-    return one == other or _canonical(one) == _canonical(other)
+    """Say whether two encoded requests are equal as JSON: members have no order, and 1.0 is 1.
+
+    A run that a program wrote by itself has no request, and equals none that a client makes.
+    """
+    return one == other or (bool(one and other) and _canonical(one) == _canonical(other))
 
 
 def _canonical(data: bytes) -> bytes:
     return msgspec.json.encode(_decode_canonical(data), order="sorted")
 
 
-def run_key(owner: str, run_id: str) -> str:
-    """Return the store's name of an owner's run; two owners may use the same id."""
-    return f"{owner}/{run_id}" if owner else run_id
-
-
-def run_id_of(key: str) -> str:
-    """Return the id by which a run's owner knows it."""
-    return key.rpartition("/")[2]
-
-
 def lasting_name(record: RunRecord) -> str:
     """Return a name that stays this run's, though its id may be another's when it is not kept any more."""
     return f"{run_id_of(record.key)}@{record.created_at.isoformat()}"
-
-
-def is_id(text: str) -> bool:
-    """Say whether ``text`` may name a run."""
-    return ID.fullmatch(text) is not None

@@ -18,11 +18,12 @@ from litestar.types import ASGIApp
 
 from dockrion_events import BackendUnavailable
 from dockrion_events.bus import RunRecord
+from dockrion_events.bus.names import run_id_of, run_key
 
 from ..auth import owner_of
 from ..problems import Problem, overloaded, problem_response
 from ..service import Service
-from .request import RunRequest, run_id_of, run_key
+from .request import RunRequest
 from .service import Runs
 
 log = logging.getLogger("dockrion")

@@ -18,24 +18,16 @@ from dockrion_events import (
     as_encoded,
 )
 from dockrion_events.bus import EventBackend, MemoryBackend, RunRecord, ending
+from dockrion_events.bus.names import ID_RULE, is_id, run_id_of, run_key
 from dockrion_sdk import Dockfile
 
-from ..naming import ID_RULE
 from ..problems import Problem, overloaded
 from ..service import LAST_WORDS_SECONDS, Service
 from ..stream import Execution
 from .executor import Executor
 from .follow import RunResponse
 from .ids import IdGenerator, id_of_idempotency_key
-from .request import (
-    RunRequest,
-    decode_request,
-    is_id,
-    lasting_name,
-    run_id_of,
-    run_key,
-    same_request,
-)
+from .request import RunRequest, decode_request, lasting_name, same_request
 
 log = logging.getLogger("dockrion")
 

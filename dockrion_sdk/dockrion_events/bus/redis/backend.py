@@ -12,14 +12,15 @@ from ...errors import BackendUnavailable, LogLost, RunExists, RunNotFound
 from ...events import TERMINAL, EncodedEvent
 from ..base import STATUS_OF_TERMINAL, Claim, Ending, EventBackend, Follower, RunRecord
 from .checks import checked
-from .commands import Commands, commands_for
+from .cluster import ClusterCommands
+from .commands import Commands, OneServer
 from .executing import Executing
 from .hub import Hub
 from .index import Index
 from .queue import Queue
 from .readers import Readers
 from .records import Keys, RedisClaim, RunKeys, Stored, stored
-from .scripts import APPEND, CREATE, END, GET, INTEND
+from .scripts import APPEND, CREATE, END, GET
 from .urls import parse
 
 PING_SECONDS: Final = 1.0
@@ -154,7 +155,7 @@ class RedisBackend(EventBackend):
         # In a cluster the record and the queue are apart. The intent comes first: should we die before the
         # run is queued, somebody's `Queue.sweep` finds it and does that.
         if not fence:
-            await commands.run(INTEND, (self._keys.intents,), key)
+            await parts.queue.intend(key)
         made, reply = await commands.run(CREATE, (keys.record, keys.log), *arguments)
         found = stored(key, reply)
         if made:
@@ -260,10 +261,12 @@ class _Parts:
 
     def __init__(self, backend: RedisBackend) -> None:
         keys = backend._keys
-        self.commands = commands_for(backend._place, backend._size, backend._patience)
+        place = backend._place
+        kind = ClusterCommands if place.kind == "cluster" else OneServer
+        self.commands: Commands = kind(place, backend._size, backend._patience)
         self.hub = Hub(self.commands)
         self.queue = Queue(self.commands, keys, backend._process)
-        self.index = Index(self.commands, keys)
+        self.index = Index(self.commands, keys, backend._ttl)
         self.readers = Readers(self.commands, self.hub, backend._fetch)
         self.executing = Executing(
             self.commands, self.queue, keys, backend._process, backend._name, backend.head

@@ -9,7 +9,8 @@ from ...events import TERMINAL, EncodedEvent
 from ..notices import gap, run_lost
 
 if TYPE_CHECKING:
-    from .readers import Readers, RunReader
+    from .reader import RunReader
+    from .readers import Readers
 
 
 class RedisFollower:

@@ -25,6 +25,9 @@ from .urls import Make
 Part: TypeAlias = bytes | str | int
 
 BATCH_CALLS: Final = 256
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""About so much is sent at once, where it is more than one call."""
+
 CROWD: Final = 16
 """So many calls in the queue are worth another connection."""
 
@@ -107,11 +110,12 @@ class Lane:
         self._busy = 0
         self._sent_at = 0.0
         self._closed = False
+        self._heir: Callable[[Call], None] | None = None
 
     def submit(self, call: Call) -> None:
         """Send a call soon."""
         if self._closed:
-            call.fail(self._gone())
+            self._leave(call)
             return
         self._queue.append(call)
         if self._awake:
@@ -133,8 +137,18 @@ class Lane:
         self._queue.clear()
         return calls
 
+    def hand_over(self, heir: Callable[[Call], None]) -> None:
+        """Give ``heir`` what is not answered when this is closed, and what comes afterwards."""
+        self._heir = heir
+
+    def _leave(self, call: Call) -> None:
+        if self._heir is None:
+            call.fail(self._gone())
+        elif not call.future.done():
+            self._heir(call)
+
     async def close(self) -> None:
-        """Close the connections; calls that were not answered fail."""
+        """Close the connections; calls that were not answered fail, where there is no heir."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -142,7 +156,7 @@ class Lane:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         for call in self.drain():
-            call.fail(self._gone())
+            self._leave(call)
 
     # -- workers -------------------------------------------------------------------------------
 
@@ -164,6 +178,7 @@ class Lane:
         try:
             while True:
                 if not self._queue:
+                    self._awake = False
                     resting = self._loop.create_future()
                     self._idle.append(resting)
                     await resting
@@ -182,19 +197,23 @@ class Lane:
 
     def _take(self) -> list[Call]:
         queue = self._queue
-        if len(queue) <= BATCH_CALLS:
-            batch = [call for call in queue if not call.future.done()]
-            queue.clear()
-            return batch
-        batch = [queue.popleft() for _ in range(BATCH_CALLS)]
-        self._wake()
-        return [call for call in batch if not call.future.done()]
+        batch: list[Call] = []
+        weight = 0
+        while queue and len(batch) < BATCH_CALLS and weight < BATCH_BYTES:
+            call = queue.popleft()
+            if not call.future.done():
+                batch.append(call)
+                parts = call.parts
+                weight += len(parts) * len(parts[-1]) if isinstance(parts[-1], bytes) else 0
+        if queue:
+            self._wake()
+        return batch
 
     async def _exchange(self, connection: AbstractConnection, batch: list[Call]) -> None:
         answered = 0
         try:
             self._sent_at = self._loop.time()
-            async with asyncio.timeout(self._reply_seconds):
+            async with asyncio.timeout(self._reply_seconds) as patience:
                 await connection.send_packed_command(_packed(batch), check_health=False)
                 for call in batch:
                     try:
@@ -209,13 +228,18 @@ class Lane:
                         raise
                     call.settle(reply)
                     answered += 1
+                    if answered % 16 == 0:
+                        patience.reschedule(self._loop.time() + self._reply_seconds)
+            if self._failures:
+                self._failures = 0
+                self.troubled_at = self._loop.time()
         except FAILURES as error:
             await connection.disconnect(nowait=True)
             self._lost(batch[answered:], error)
         except BaseException:
             await connection.disconnect(nowait=True)
             for call in batch[answered:]:
-                call.fail(self._gone())
+                self._leave(call)
             raise
 
     async def _connected(self, connection: AbstractConnection) -> bool:
@@ -231,9 +255,6 @@ class Lane:
             await connection.disconnect(nowait=True)
             self._lost((), error)
             return False
-        if self._failures:
-            self._failures = 0
-            self.troubled_at = self._loop.time()
         return True
 
     # -- what goes wrong -----------------------------------------------------------------------
@@ -268,11 +289,12 @@ class Lane:
         self._queue.extendleft(reversed(calls))
         if self._on_trouble is not None:
             self._on_trouble(self)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep()
 
     def _sweep(self) -> None:
-        """Fail the calls whose time is over, while there is trouble."""
+        """Fail the calls whose time is over; regularly, while there is trouble."""
         self._sweeper = None
         now = self._loop.time()
         late = [call for call in self._queue if call.deadline < now]
@@ -282,7 +304,7 @@ class Lane:
             self._queue.extend(kept)
         for call in late:
             call.fail(self._unavailable(self._failure))
-        if self._failures and not self._closed:
+        if self._queue and not self._closed:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _unavailable(self, error: BaseException | None) -> BackendUnavailable:

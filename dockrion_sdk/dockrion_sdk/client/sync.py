@@ -1,0 +1,108 @@
+"""The synchronous client: the asynchronous one, on an event loop in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from dockrion_events import Event
+
+from .client import Client
+from .runs import Run, Runs
+
+
+class SyncClient:
+    """`Client` for plain scripts; a context manager. Its methods block, and may be called from any thread."""
+
+    def __init__(
+        self,
+        base_url: str = "http://localhost:8080",
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        patience: float = 60.0,
+    ) -> None:
+        self._options: dict[str, Any] = {
+            "api_key": api_key,
+            "headers": headers,
+            "timeout": timeout,
+            "patience": patience,
+        }
+        self._base_url = base_url
+        self._starting = start_blocking_portal()
+        self._portal = self._starting.__enter__()
+        self._client = Client(base_url, **self._options)
+        self.runs: SyncRuns = SyncRuns(self._portal, self._client.runs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the client's connections and end its thread."""
+        self._portal.call(self._client.aclose)
+        self._starting.__exit__(None, None, None)
+
+    def invoke(self, payload: dict[str, Any], *, thread_id: str | None = None) -> Any:
+        """See `Client.invoke`."""
+        return self._portal.call(lambda: self._client.invoke(payload, thread_id=thread_id))
+
+    def stream(self, payload: dict[str, Any], *, thread_id: str | None = None) -> Iterator[Event]:
+        """See `Client.stream`."""
+        return iterated(self._portal, self._client.stream(payload, thread_id=thread_id))
+
+
+class SyncRuns:
+    """``client.runs`` of a `SyncClient`; see `Runs`."""
+
+    def __init__(self, portal: BlockingPortal, runs: Runs) -> None:
+        self._portal = portal
+        self._runs = runs
+
+    def create(
+        self, payload: dict[str, Any], *, run_id: str | None = None, thread_id: str | None = None
+    ) -> Run:
+        """See `Runs.create`."""
+        return self._portal.call(lambda: self._runs.create(payload, run_id=run_id, thread_id=thread_id))
+
+    def get(self, run_id: str) -> Run:
+        """See `Runs.get`."""
+        return self._portal.call(self._runs.get, run_id)
+
+    def list(self, *, page_size: int = 50) -> Iterator[Run]:
+        """See `Runs.list`."""
+        return iterated(self._portal, self._runs.list(page_size=page_size))
+
+    def cancel(self, run_id: str, *, reason: str | None = None) -> None:
+        """See `Runs.cancel`."""
+        self._portal.call(lambda: self._runs.cancel(run_id, reason=reason))
+
+    def events(self, run_id: str, *, from_sequence: int = 0) -> Iterator[Event]:
+        """See `Runs.events`."""
+        return iterated(self._portal, self._runs.events(run_id, from_sequence=from_sequence))
+
+
+def iterated(portal: BlockingPortal, source: AsyncIterator[Any]) -> Iterator[Any]:
+    """Yield what ``source`` yields on the portal's loop; leaving the iterator closes it."""
+
+    async def following() -> Any:
+        return await anext(source, _END)
+
+    try:
+        while (item := portal.call(following)) is not _END:
+            yield item
+    finally:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            portal.call(close)
+
+
+_END = object()
