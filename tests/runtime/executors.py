@@ -80,6 +80,48 @@ class House:
         return await self.backend.get_run(key)
 
 
+class Agent:
+    """Runs until it is let go; counts how many run at once."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.at_once = 0
+        self.most = 0
+        self.entered = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    def handler(self) -> Any:
+        async def held(payload: dict[str, Any], context: Any) -> str:
+            self.calls += 1
+            self.at_once += 1
+            self.most = max(self.most, self.at_once)
+            try:
+                await context.emit_token("begun")
+                self.entered.set()
+                await self.go_on.wait()
+                await context.emit_token("over")
+            finally:
+                self.at_once -= 1
+            return "done"
+
+        return held
+
+
+class SlowStore(SharedMemory):
+    """A store whose appends wait, while it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def append(self, claim: Any, events: Any) -> None:
+        self.asked.set()
+        await self.answers.wait()
+        await super().append(claim, events)
+
+
 @asynccontextmanager
 async def house(
     agent: Any, backend: EventBackend | None = None, *, framework: str | None = None, **streaming: Any
@@ -91,6 +133,12 @@ async def house(
         yield made
     finally:
         await made.end()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110 - it looks at the executor from outside
+            await asyncio.sleep(0.005)
 
 
 async def die(executor: Executor) -> None:

@@ -27,6 +27,7 @@ from dockrion_events.bus import Claim, EventBackend, RunRecord, ending
 from dockrion_events.bus.names import run_id_of
 
 from ..stream import CLOSE_PATIENCE, Execution
+from .fate import Fate
 
 log = logging.getLogger("dockrion")
 
@@ -39,9 +40,6 @@ SWEEP_SECONDS: Final = 2.0
 AT_ONCE: Final = 32
 """Lost runs that one sweep takes."""
 
-MAX_ATTEMPTS: Final = 5
-"""Executions of one run after which it counts as one that takes its executor along."""
-
 GATHER_SECONDS: Final = 0.001
 """How long a run's first events gather, so that a short run is one write to the log."""
 
@@ -49,7 +47,7 @@ LAST_SECONDS: Final = 0.3
 """Seconds that runs which do not end in time get to write their last event, or to be stopped."""
 
 RETRY_SECONDS: Final = 1.0
-"""The pause before a log that could not be written is tried again."""
+"""The pause, at most, before a store that did not answer is asked again."""
 
 
 class Host(Protocol):
@@ -86,7 +84,7 @@ class Executor:
         self._host = host
         self._max_concurrent = max_concurrent
         self._lease_seconds = lease_seconds
-        self._on_lost = on_lost
+        self._fate = Fate(on_lost, durable=backend.durable)
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._executions: dict[Claim, Execution[EncodedEvent]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -119,7 +117,7 @@ class Executor:
             self._parting = True
             for execution in list(self._executions.values()):
                 self._part_with(execution)
-            await self._idle_within(LAST_SECONDS)
+            await self._idle_within(2 * LAST_SECONDS)  # to be stopped, and then to be handed back
         with suppress(TimeoutError, BackendUnavailable):
             # A claim that is under way is not cancelled, or its run would be left behind.
             async with asyncio.timeout(2 * CLAIM_SECONDS), self._claiming:
@@ -139,56 +137,62 @@ class Executor:
         while True:
             try:
                 await step()
-                if failing:
-                    log.info("executor: the store answers again")
-                failing = False
             except BackendUnavailable as error:
                 if not failing:
                     log.warning("executor: %s", error)
-                failing = True
-                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                if not failing:  # the leases of what is executed depend on these loops
+                    log.exception("executor: the store fails")
+            else:
+                if failing:
+                    log.info("executor: the store answers again")
+                failing = False
+                continue
+            failing = True
+            await asyncio.sleep(min(RETRY_SECONDS, self._lease_seconds / 6))
 
     async def _accept(self) -> None:
-        free = self._max_concurrent - len(self._running)
-        if self._stopping or free <= 0:
+        if self._stopping or self._free <= 0:
             self._changed.clear()
             await self._changed.wait()
             return
-        await self._claim(accepted=free, expired=0, timeout=CLAIM_SECONDS)
-
-    async def _claim(self, *, accepted: int, expired: int, timeout: float) -> None:
-        async with self._claiming:
-            claims = await self._backend.claim(
-                self.name,
-                accepted=accepted,
-                expired=expired,
-                lease_seconds=self._lease_seconds,
-                timeout=timeout,
-            )
-            for claim in claims:
-                if self._stopping:
-                    await self._backend.release(claim)
-                else:
-                    self._begin(claim)
+        await self._claim(lost=False)
 
     async def _sweep(self) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
-        free = self._max_concurrent - len(self._running)
-        expired = AT_ONCE if self._on_lost == "fail" else min(free, AT_ONCE)
-        if self._stopping or expired <= 0:
-            return
-        await self._claim(accepted=0, expired=expired, timeout=0)
+        await self._claim(lost=True)
+
+    async def _claim(self, *, lost: bool) -> None:
+        """Claim and begin runs: those that were accepted, or those whose executor is gone."""
+        async with self._claiming:
+            wanted = self._free  # looked at only now: while this waited, others were begun
+            if lost:
+                wanted = AT_ONCE if self._fate.on_lost == "fail" else min(wanted, AT_ONCE)
+            if self._stopping or wanted <= 0:
+                return
+            claims = await self._backend.claim(
+                self.name,
+                accepted=0 if lost else wanted,
+                expired=wanted if lost else 0,
+                lease_seconds=self._lease_seconds,
+                timeout=0 if lost else CLAIM_SECONDS,
+            )
+            for claim in claims:
+                if not self._stopping:
+                    self._begin(claim, lost)
+                elif not lost:  # a lost one, handed back, would pass for one that had never begun
+                    await self._backend.release(claim)
 
     async def _renew(self) -> None:
-        await asyncio.sleep(self._lease_seconds / 3)
         claims = list(self._running.values())
         if claims:
             await self._backend.renew(claims, lease_seconds=self._lease_seconds)
+        await asyncio.sleep(self._lease_seconds / 3)
 
     # -- one run -------------------------------------------------------------------------------
 
-    def _begin(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._run(claim))
+    def _begin(self, claim: Claim, lost: bool) -> None:
+        task = asyncio.create_task(self._run(claim, lost))
         self._running[task] = claim
         task.add_done_callback(self._done)
 
@@ -198,18 +202,10 @@ class Executor:
         if not task.cancelled() and task.exception() is not None:
             log.error("run %s: the executor failed", run_id_of(claim.record.key), exc_info=task.exception())
 
-    async def _run(self, claim: Claim) -> None:
-        record = claim.record
-        refusal = self._refusal(record)
-        if refusal is None:
-            resume = self._on_lost == "resume" and record.attempt > 1
-            try:
-                execution = await self._host.start_run(record, resume=resume)
-            except Exception:
-                log.exception("run %s: it could not begin", run_id_of(record.key))
-                refusal = ErrorEvent("the run could not begin; the server's log says why", "INTERNAL_ERROR")
-        if refusal is not None:
-            await self._end(claim, refusal)
+    async def _run(self, claim: Claim, lost: bool) -> None:
+        execution = await self._started(claim.record, lost)
+        if isinstance(execution, Event):
+            await self._end(claim, execution)
             return
         self._executions[claim] = execution
         claim.revoked.add_done_callback(lambda _: execution.nudge())
@@ -223,30 +219,37 @@ class Executor:
         if hand_back:
             await self._backend.release(claim)
 
-    def _refusal(self, record: RunRecord) -> ErrorEvent | None:
-        """Return why a run that somebody else was executing is not executed again."""
-        if record.attempt < 2:
-            return None
-        if self._on_lost == "fail":
-            return ErrorEvent("the process that executed the run is gone", "EXECUTOR_LOST")
-        if record.attempt > MAX_ATTEMPTS:
-            return ErrorEvent(f"{MAX_ATTEMPTS} processes that executed the run are gone", "EXECUTOR_LOST")
-        return None
+    async def _started(self, record: RunRecord, lost: bool) -> Execution[EncodedEvent] | Event:
+        """Return the execution of a run, which has not begun, or the end of one that is not executed."""
+        refusal = self._fate.refusal(record, lost=lost)
+        if refusal is not None:
+            return refusal
+        try:
+            execution = await self._host.start_run(record, resume=self._fate.resumes(record))
+        except Exception:
+            log.exception("run %s: it could not begin", run_id_of(record.key))
+            return ErrorEvent("the run could not begin; the server's log says why", "INTERNAL_ERROR")
+        if self._parting and not self._fate.hands_back:
+            return self._fate.last_event()
+        return execution
 
     async def _write(self, claim: Claim, execution: Execution[EncodedEvent]) -> bool:
         """Write events until the terminal one is in the log, or the right to write is gone.
 
         Returns True where the run is to be handed back unfinished.
         """
+        if claim.revoked.done() or self._hands_back:
+            return self._hands_back  # it never begins
         await execution.wait()
         await execution.gather(GATHER_SECONDS)
         while not execution.ended and not claim.revoked.done():
-            if self._parting and self._hands_back:
-                return True
+            hand_back = self._hands_back  # what it has emitted until now still goes into the log
             events = execution.take()
             if events and not await self._append(claim, events, execution):
                 break
             if not execution.ended:
+                if hand_back:
+                    return True
                 await execution.wait()
         return False
 
@@ -294,22 +297,18 @@ class Executor:
                 await self._end(claim, CancelledEvent("shutdown"))
 
     @property
-    def _hands_back(self) -> bool:
-        return self._backend.durable and self._on_lost != "fail"
+    def _free(self) -> int:
+        return self._max_concurrent - len(self._running)
 
     @property
-    def _fate(self) -> str:
-        if self._hands_back:
-            return "handed back"
-        return "ended as failed" if self._backend.durable else "cancelled"
+    def _hands_back(self) -> bool:
+        return self._parting and self._fate.hands_back
 
     def _part_with(self, execution: Execution[EncodedEvent]) -> None:
-        if self._hands_back:
+        if self._fate.hands_back:
             execution.nudge()
-        elif self._backend.durable:
-            execution.stop(ErrorEvent("the process that executed the run was shut down", "EXECUTOR_LOST"))
         else:
-            execution.stop(CancelledEvent("shutdown"))
+            execution.stop(self._fate.last_event())
 
     async def _idle_within(self, seconds: float) -> None:
         if self._running:
