@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .servers.fixtures import redis_server, shared_redis
+from .servers.fixtures import redis_server, shared_cluster, shared_redis
 
-__all__ = ["redis_server", "shared_redis"]
+__all__ = ["redis_server", "shared_cluster", "shared_redis"]
 
 
 @pytest.fixture(scope="session")

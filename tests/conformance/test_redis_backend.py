@@ -13,7 +13,7 @@ from dockrion_events.bus import EventBackend
 from dockrion_events.bus.redis import RedisBackend
 from dockrion_events.testing import EventBackendSuite
 
-from ..servers import RedisServer
+from ..servers import RedisCluster, RedisServer
 
 
 class TestRedisBackend(EventBackendSuite):
@@ -35,3 +35,9 @@ class TestRedisBackend(EventBackendSuite):
             yield opened
         finally:
             await opened.close()
+
+
+class TestRedisCluster(TestRedisBackend):
+    @pytest.fixture(autouse=True)
+    def _store(self, shared_cluster: RedisCluster) -> None:  # type: ignore[override]
+        self._url = shared_cluster.url

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .cluster import RedisCluster
 from .redis import RedisServer
 
 
@@ -22,3 +23,10 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A server of the test's own, to be killed, paused or filled."""
     with RedisServer(tmp_path / "redis") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """One cluster for all tests that leave it in peace."""
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster

@@ -12,7 +12,8 @@ from ...errors import BackendUnavailable, LogLost, RunExists, RunNotFound
 from ...events import TERMINAL, EncodedEvent
 from ..base import STATUS_OF_TERMINAL, Claim, Ending, EventBackend, Follower, RunRecord
 from .checks import checked
-from .commands import Commands, commands_for
+from .cluster import ClusterCommands
+from .commands import Commands, OneServer
 from .executing import Executing
 from .hub import Hub
 from .index import Index
@@ -260,7 +261,9 @@ class _Parts:
 
     def __init__(self, backend: RedisBackend) -> None:
         keys = backend._keys
-        self.commands = commands_for(backend._place, backend._size, backend._patience)
+        place = backend._place
+        kind = ClusterCommands if place.kind == "cluster" else OneServer
+        self.commands: Commands = kind(place, backend._size, backend._patience)
         self.hub = Hub(self.commands)
         self.queue = Queue(self.commands, keys, backend._process)
         self.index = Index(self.commands, keys)

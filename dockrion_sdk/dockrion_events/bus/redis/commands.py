@@ -9,7 +9,6 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
-from ...errors import BackendUnavailable
 from .lanes import Call, Lane, Part
 from .scripts import Script
 from .urls import Make, Master, Place, connection
@@ -137,10 +136,3 @@ class OneServer(Commands):
 
     async def connection_for(self, key: bytes | None) -> AbstractConnection:
         return self._make()
-
-
-def commands_for(place: Place, size: int, patience: float) -> Commands:
-    """Return what sends commands to ``place``, on the running loop."""
-    if place.kind == "cluster":
-        raise BackendUnavailable("cluster: not yet")
-    return OneServer(place, size, patience)

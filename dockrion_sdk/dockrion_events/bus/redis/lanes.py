@@ -107,11 +107,12 @@ class Lane:
         self._busy = 0
         self._sent_at = 0.0
         self._closed = False
+        self._heir: Callable[[Call], None] | None = None
 
     def submit(self, call: Call) -> None:
         """Send a call soon."""
         if self._closed:
-            call.fail(self._gone())
+            self._leave(call)
             return
         self._queue.append(call)
         if self._awake:
@@ -133,8 +134,18 @@ class Lane:
         self._queue.clear()
         return calls
 
+    def hand_over(self, heir: Callable[[Call], None]) -> None:
+        """Give ``heir`` what is not answered when this is closed, and what comes afterwards."""
+        self._heir = heir
+
+    def _leave(self, call: Call) -> None:
+        if self._heir is None:
+            call.fail(self._gone())
+        elif not call.future.done():
+            self._heir(call)
+
     async def close(self) -> None:
-        """Close the connections; calls that were not answered fail."""
+        """Close the connections; calls that were not answered fail, where there is no heir."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -142,7 +153,7 @@ class Lane:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         for call in self.drain():
-            call.fail(self._gone())
+            self._leave(call)
 
     # -- workers -------------------------------------------------------------------------------
 
@@ -215,7 +226,7 @@ class Lane:
         except BaseException:
             await connection.disconnect(nowait=True)
             for call in batch[answered:]:
-                call.fail(self._gone())
+                self._leave(call)
             raise
 
     async def _connected(self, connection: AbstractConnection) -> bool:

@@ -133,7 +133,13 @@ class Queue:
         if accepted <= 0:
             await asyncio.sleep(seconds)
             return []
-        connection = self._idle.pop() if self._idle else await self._commands.connection_for(self._keys.queue)
+        try:
+            connection = (
+                self._idle.pop() if self._idle else await self._commands.connection_for(self._keys.queue)
+            )
+        except BackendUnavailable:  # the next `take` says so, if it lasts
+            await asyncio.sleep(min(0.05, seconds))
+            return []
         self._blocked.add(connection)
         try:
             async with asyncio.timeout(seconds + CONNECT_SECONDS):
