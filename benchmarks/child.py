@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import os
 import socket
@@ -82,7 +83,16 @@ def work() -> None:
         for line in sys.stdin:
             command = json.loads(line)
             gc.collect()
-            print(json.dumps(runner.run(COMMANDS[command.pop("call")](**command))), flush=True)
+            print(json.dumps(runner.run(_command(command.pop("call"))(**command))), flush=True)
+
+
+def _command(name: str) -> Callable[..., Any]:
+    """Return one of `COMMANDS`, or of a module in ``benchmarks.work``."""
+    module, _, function = name.rpartition(".")
+    if not module:
+        return COMMANDS[name]
+    found: Callable[..., Any] = getattr(importlib.import_module(f"benchmarks.work.{module}"), function)
+    return found
 
 
 class Stopwatch:
