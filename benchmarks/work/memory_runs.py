@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
-import statistics
 import time
 
 from dockrion_events import EncodedEvent
@@ -13,7 +13,6 @@ from dockrion_events.bus import Follower, MemoryBackend
 from .events import batches, event
 
 _backend: MemoryBackend
-_short: MemoryBackend
 
 
 async def ours(*, events: int, size: int, each: int) -> tuple[float, float]:
@@ -79,3 +78,35 @@ def _verify(read: list[list[list[EncodedEvent]]], events: int) -> None:
     for one in read:
         if [got.sequence for batch in one for got in batch] != list(range(1, events + 1)):
             raise RuntimeError(f"not all of {events} events came")
+
+
+# -- what is kept ----------------------------------------------------------------------------------
+
+
+async def fill(*, runs: int, events: int, size: int, ttl: float) -> int:
+    """Make finished runs, which are kept for ``ttl`` seconds; return the bytes of their events."""
+    global _backend
+    _backend = MemoryBackend(stream_ttl_seconds=ttl)
+    await _backend.open()
+    encoded = 0
+    began = time.monotonic()
+    for number in range(runs):
+        claim = await _backend.open_run(f"run-{number}", owner="", request=b'{"payload":{}}')
+        for batch in batches(events, size):
+            await _backend.append(claim, batch)
+            encoded += sum(len(one.json) for one in batch)
+        await asyncio.sleep(0)
+    if time.monotonic() - began > ttl:
+        raise RuntimeError(f"it took more than {ttl:g} s to make {runs} runs")
+    if len(await _backend.list_runs("", limit=2 * runs)) != runs:
+        raise RuntimeError("runs are missing")
+    return encoded
+
+
+async def wait_until_gone(*, seconds: float) -> None:
+    """Wait until no run is kept any more, and let the allocator return what it keeps for the next ones."""
+    async with asyncio.timeout(seconds):
+        while await _backend.list_runs("", limit=1):
+            await asyncio.sleep(0.1)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
