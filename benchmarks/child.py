@@ -1,6 +1,6 @@
 """What runs on the server's core: a server, or a worker that runs a framework without a server.
 
-``python -m benchmarks.child raw|handler|graph FD`` serves on the listening socket FD until SIGTERM;
+``python -m benchmarks.child raw|handler|graph|runs FD`` serves on the listening socket FD until SIGTERM;
 ``python -m benchmarks.child worker`` reads one JSON command a line and answers each with one.
 """
 
@@ -56,6 +56,11 @@ def serve(role: str, sock: socket.socket) -> None:
     from dockrion_sdk import load_dockfile
 
     app = create_app(load_dockfile(AGENTS / f"{role}.yaml"))
+    if role == "runs":
+        from .probes import ROUTES
+
+        for route in ROUTES:
+            app.register(route)
     with profiled(f"{role} {os.environ['BENCHMARK_AGENT']}"):
         server.serve(app, sock)
 
