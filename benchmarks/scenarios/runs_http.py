@@ -50,7 +50,7 @@ async def _static(server: Server) -> Sample:
 
 
 async def _runs(server: Server) -> Sample:
-    """The clock stops when the last run has ended, by the store's own clock, which is that of this machine."""
+    """The clock stops when the last run has ended, by the store's clock, which is this machine's."""
     cpu, began = server.cpu_seconds(), time.time()
     answers = await _all(server, "/runs")
     made = {answer.json()["run_id"] for answer in answers}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,9 +13,21 @@ from dockrion_events import EncodedEvent, Event, encode_json, sse_comment, sse_f
 from .operators.base import closing
 from .operators.timing import Reader
 
-Base: Any = object
-with suppress(ImportError):  # FastAPI answers with what is a Response, and makes JSON of all else
-    Base = importlib.import_module("starlette.responses").Response
+if TYPE_CHECKING:
+
+    class Base:
+        """Starlette's ``Response`` where that is installed: FastAPI makes JSON of all else."""
+
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+else:
+    try:
+        from starlette.responses import Response as Base
+    except ImportError:
+
+        class Base:
+            def __init__(self, *_, **__) -> None: ...
+
 
 HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -47,18 +57,17 @@ def _frame(event: Event | str) -> bytes:
     return sse_frame(EncodedEvent(event.type, encode_json(event)))
 
 
-class EventStreamResponse(Base):  # type: ignore[misc]  # whatever is installed
+class EventStreamResponse(Base):
     """An ASGI response that sends a stream of events, for a route of FastAPI, Starlette or Litestar.
 
     Sends as `as_sse` yields. A reader that leaves closes the stream, which stops its agent.
     """
 
-    media_type = "text/event-stream"
-    background = None
+    media_type: str = "text/event-stream"
+    background: None = None
 
     def __init__(self, events: AsyncIterable[Event | str], *, heartbeat: float = 15.0) -> None:
-        if Base is not object:
-            super().__init__(None, media_type=self.media_type, headers=HEADERS)
+        super().__init__(None, media_type=self.media_type, headers=HEADERS)
         self._frames = as_sse(events, heartbeat=heartbeat)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
