@@ -18,6 +18,7 @@ from .support import (
     opening,
     read,
     rest,
+    some_turns,
     soon,
     stored,
     tokens,
@@ -65,7 +66,7 @@ class FollowTests(EventBackendTests):
             cursors = (0, 5, 9, 10, 14, 25, 29, 30)
             followers = [await other.follow("run", after=after) for after in cursors]
             reading = [asyncio.create_task(rest(follower)) for follower in followers]
-            await asyncio.sleep(0)
+            await some_turns()
             for start in range(10, 30, 4):
                 await backend.append(claim, log[start : start + 4])
             for after, events in zip(cursors, reading, strict=True):
@@ -76,7 +77,7 @@ class FollowTests(EventBackendTests):
             claim = await opened(backend, "run", opening("run", 5))
             follower = await other.follow("run", after=20)
             reading = asyncio.create_task(rest(follower))
-            await asyncio.sleep(0)
+            await some_turns()
             await backend.append(claim, tokens("run", 3, after=5))
             terminal = complete("run", after=8)
             await backend.append(claim, [terminal])
@@ -90,7 +91,7 @@ class FollowTests(EventBackendTests):
             await opened(backend, "run", opening("run", 3))
             followers = [await instance.follow("run", after=0) for instance in (backend, other) * 10]
             reading = [asyncio.create_task(rest(follower)) for follower in followers]
-            await asyncio.sleep(0)
+            await some_turns()
             await other.end_run("run", ending("run"))
             log = await stored(backend, "run")
             for events in reading:
@@ -110,7 +111,7 @@ class FollowTests(EventBackendTests):
                     cursors.append(choices.choice((0, choices.randrange(950))))
                     follower = await choices.choice((backend, other)).follow("run", after=cursors[-1])
                     readers.append(asyncio.create_task(rest(follower)))
-                    await _some_turns(choices)
+                    await some_turns(choices)
                 await soon(writing)
                 for after, reader in zip(cursors, readers, strict=True):
                     events = await soon(reader)
@@ -207,13 +208,13 @@ class FollowTests(EventBackendTests):
             follower.nudge()
             assert_same(await read(follower, 3), log[:3])
             waiting = asyncio.create_task(follower.next_batch())
-            await _some_turns()
+            await some_turns()
             follower.nudge()
             assert await soon(waiting) == []
             follower.nudge()
             assert await soon(follower.next_batch()) == []
             waiting = asyncio.create_task(follower.next_batch())
-            await _some_turns()
+            await some_turns()
             assert not waiting.done(), "a nudge counts once"
             assert not follower.ended
             await backend.append(claim, log[3:])
@@ -238,7 +239,7 @@ class FollowTests(EventBackendTests):
             claim = await opened(backend, "run", log)
             idle, waiting = [await backend.follow("run", after=after) for after in (0, 3)]
             reading = asyncio.create_task(waiting.next_batch())
-            await _some_turns()
+            await some_turns()
             for follower in (idle, waiting, idle, waiting):
                 follower.close()
                 assert follower.ended
@@ -256,12 +257,6 @@ def _assert_gap(event: EncodedEvent, requested: int, first_available: int) -> No
     assert (gap.requested, gap.first_available) == (requested, first_available)
 
 
-async def _some_turns(choices: random.Random | None = None) -> None:
-    """Let others run for a while."""
-    for _ in range(5 if choices is None else choices.randrange(6)):
-        await asyncio.sleep(0)
-
-
 async def _write(
     backend: EventBackend, claim: Claim, log: Sequence[EncodedEvent], start: int, choices: random.Random
 ) -> None:
@@ -270,7 +265,7 @@ async def _write(
         stop = start + choices.choice((1, 1, 2, 5, 30))
         await backend.append(claim, log[start:stop])
         start = stop
-        await _some_turns(choices)
+        await some_turns(choices)
 
 
 async def _disturbed(follower: Follower, choices: random.Random) -> list[EncodedEvent]:
@@ -278,7 +273,7 @@ async def _disturbed(follower: Follower, choices: random.Random) -> list[Encoded
     events: list[EncodedEvent] = []
     while not follower.ended:
         call = asyncio.create_task(follower.next_batch())
-        await _some_turns(choices)
+        await some_turns(choices)
         what = choices.randrange(3)
         if what == 0:
             follower.nudge()
