@@ -1,6 +1,6 @@
 """What runs on the server's core: a server, or a worker that runs a framework without a server.
 
-``python -m benchmarks.child raw|handler|graph FD`` serves on the listening socket FD until SIGTERM;
+``python -m benchmarks.child raw|handler|graph|runs FD`` serves on the listening socket FD until SIGTERM;
 ``python -m benchmarks.child worker`` reads one JSON command a line and answers each with one.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import os
 import socket
@@ -55,6 +56,11 @@ def serve(role: str, sock: socket.socket) -> None:
     from dockrion_sdk import load_dockfile
 
     app = create_app(load_dockfile(AGENTS / f"{role}.yaml"))
+    if role == "runs":
+        from .probes import ROUTES
+
+        for route in ROUTES:
+            app.register(route)
     with profiled(f"{role} {os.environ['BENCHMARK_AGENT']}"):
         server.serve(app, sock)
 
@@ -82,7 +88,16 @@ def work() -> None:
         for line in sys.stdin:
             command = json.loads(line)
             gc.collect()
-            print(json.dumps(runner.run(COMMANDS[command.pop("call")](**command))), flush=True)
+            print(json.dumps(runner.run(_command(command.pop("call"))(**command))), flush=True)
+
+
+def _command(name: str) -> Callable[..., Any]:
+    """Return one of `COMMANDS`, or of a module in ``benchmarks.work``."""
+    module, _, function = name.rpartition(".")
+    if not module:
+        return COMMANDS[name]
+    found: Callable[..., Any] = getattr(importlib.import_module(f"benchmarks.work.{module}"), function)
+    return found
 
 
 class Stopwatch:

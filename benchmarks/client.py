@@ -46,13 +46,15 @@ class Connection(asyncio.Protocol):
         _, connection = await loop.create_connection(cls, "127.0.0.1", port)
         return connection
 
-    def send(self, path: str, body: bytes, *, streamed: bool = True, timed: bool = False) -> None:
+    def send(
+        self, path: str, body: bytes, *, streamed: bool = True, timed: bool = False, method: str = "POST"
+    ) -> None:
         """Send a request; its response is chunked where ``streamed``, else has a length."""
         loop = asyncio.get_running_loop()
         self._reads, self._times = [], [] if timed else None
         self._streamed, self._due = streamed, 0
         self._first, self._done = loop.create_future(), loop.create_future()
-        head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
         self._transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     async def first_bytes(self) -> None:
@@ -121,7 +123,7 @@ class Response:
         self._times = times
         self._read_ends = list(accumulate(map(len, reads))) if times is not None else []
         head, _, _ = self._raw.partition(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200 "):
+        if not head.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 202 ")):
             raise WrongStream(f"the response is {self._raw[:300]!r}")
         self._body_at = len(head) + 4
 

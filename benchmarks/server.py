@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,16 +20,23 @@ _FOREIGN: Final = ("LANGSMITH_", "LANGCHAIN_", "DOCKRION_")  # settings that wou
 
 
 class Child:
-    """A process of ours on the server's core; ended when the block ends."""
+    """A process of ours on one core, the server's if no other is given; ended when the block ends."""
 
-    def __init__(self, role: str, *arguments: str, agent: str = "", **options: Any) -> None:
+    def __init__(
+        self,
+        role: str,
+        *arguments: str,
+        core: int = SERVER_CORE,
+        settings: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-        environment["BENCHMARK_AGENT"] = agent
+        environment |= settings or {}
         command = [sys.executable, "-m", "benchmarks.child", role, *arguments]
-        with pinned(SERVER_CORE):  # a child stays where it was started
+        with pinned(core):  # a child stays where it was started
             self._process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **options)
-        if os.sched_getaffinity(self.pid) != {SERVER_CORE}:
-            raise RuntimeError("the server is not on its own core")
+        if os.sched_getaffinity(self.pid) != {core}:
+            raise RuntimeError("the process is not on its own core")
 
     @property
     def pid(self) -> int:
@@ -57,14 +65,18 @@ class Child:
 
 
 class Server(Child):
-    """A server on a free port of the loopback interface: ``raw``, a ``handler`` or a ``graph``."""
+    """A server on a free port of the loopback interface: ``raw``, a ``handler``, a ``graph`` or ``runs``.
 
-    def __init__(self, role: str, agent: str = "") -> None:
+    ``settings`` are environment variables that its Dockfile asks for.
+    """
+
+    def __init__(self, role: str, agent: str = "", **settings: str) -> None:
         self.role = role
         with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
             self.port: int = listening.getsockname()[1]
             descriptor = listening.fileno()
-            super().__init__(role, str(descriptor), agent=agent, pass_fds=[descriptor])
+            settings["BENCHMARK_AGENT"] = agent
+            super().__init__(role, str(descriptor), settings=settings, pass_fds=[descriptor])
 
     def __enter__(self) -> Self:
         try:
@@ -92,22 +104,35 @@ class Took:
 
 
 class Worker(Child):
-    """A process that runs the framework without a server."""
+    """A process that runs the framework, or a store of runs, without a server."""
 
-    def __init__(self) -> None:
-        super().__init__("worker", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, core: int = SERVER_CORE) -> None:
+        super().__init__("worker", core=core, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def call(self, name: str, **arguments: Any) -> Took:
         """Let it run a command of ``child.COMMANDS``; return what that took."""
-        pipe_in, pipe_out = self._process.stdin, self._process.stdout
-        assert pipe_in is not None
-        assert pipe_out is not None
-        pipe_in.write(json.dumps({"call": name, **arguments}) + "\n")
-        pipe_in.flush()
-        answer = pipe_out.readline()
+        return Took(*self.ask(name, **arguments))
+
+    def ask(self, name: str, **arguments: Any) -> Any:
+        """Let it run a command, and return its answer."""
+        self.begin(name, **arguments)
+        return self.answer()
+
+    def begin(self, name: str, **arguments: Any) -> None:
+        """Let it run a command, without waiting for it; one at a time."""
+        pipe = self._process.stdin
+        assert pipe is not None
+        pipe.write(json.dumps({"call": name, **arguments}) + "\n")
+        pipe.flush()
+
+    def answer(self) -> Any:
+        """Wait for the command to end, and return its answer."""
+        pipe = self._process.stdout
+        assert pipe is not None
+        answer = pipe.readline()
         if not answer:
-            raise RuntimeError(f"the worker ended while it ran {name}")
-        return Took(*json.loads(answer))
+            raise RuntimeError("the worker ended in mid-command")
+        return json.loads(answer)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -9,6 +9,7 @@ import pytest
 
 import dockrion_adapters
 import dockrion_events
+import dockrion_sdk
 
 EVENTS = """
     AnyEvent BackendUnavailable BusError CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent
@@ -22,10 +23,15 @@ EVENTS = """
 """
 
 ADAPTERS = """
-    Adapter AdapterError AgentCancelled AgentFailed AsyncAdapter DescribesItself EventStream HandlerAdapter
-    HasLifetime LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads Resumes
-    StreamingAdapter UnknownFramework WorkerPool abandoned_threads as_stream available_frameworks get_adapter
-    load_entrypoint register_adapter
+    Adapter AdapterError AgentCancelled AgentFailed AsyncAdapter Chats DescribesItself Driver EventStream
+    HandlerAdapter HasLifetime LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads
+    Resumes StreamingAdapter UnknownFramework WorkerPool abandoned_threads adapter_of as_stream
+    available_frameworks get_adapter load_entrypoint register_adapter
+"""
+
+SDK = """
+    Agent Client Dockfile DockfileError EventStreamResponse Problem SyncClient as_sse batch buffer collect
+    load load_dockfile merge only progress stream_sync text timeout
 """
 
 HEAVY = (
@@ -47,6 +53,11 @@ def test_dockrion_events_exports_these_names() -> None:
 
 def test_dockrion_adapters_exports_these_names() -> None:
     assert sorted(dockrion_adapters.__all__) == sorted(ADAPTERS.split())
+
+
+def test_dockrion_sdk_exports_these_names() -> None:
+    assert sorted(dockrion_sdk.__all__) == sorted(SDK.split())
+    assert all(getattr(dockrion_sdk, name) is not None for name in dockrion_sdk.__all__)
 
 
 @pytest.mark.parametrize(

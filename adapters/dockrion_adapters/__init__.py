@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import Adapter, AsyncAdapter, DescribesItself, HasLifetime, Resumes, StreamingAdapter
+from .base import Adapter, AsyncAdapter, Chats, DescribesItself, HasLifetime, Resumes, StreamingAdapter
+from .detect import adapter_of
+from .driver import Driver
 from .entrypoint import load_entrypoint
 from .errors import (
     AdapterError,
@@ -33,7 +35,9 @@ __all__ = [
     "AgentCancelled",
     "AgentFailed",
     "AsyncAdapter",
+    "Chats",
     "DescribesItself",
+    "Driver",
     "EventStream",
     "HandlerAdapter",
     "HasLifetime",
@@ -47,6 +51,7 @@ __all__ = [
     "UnknownFramework",
     "WorkerPool",
     "abandoned_threads",
+    "adapter_of",
     "as_stream",
     "available_frameworks",
     "get_adapter",

@@ -108,6 +108,14 @@ class Resumes(StreamingAdapter, Protocol):
 
 
 @runtime_checkable
+class Chats(Protocol):
+    """Optional: an adapter that knows how its agent takes a message of a chat."""
+
+    def chat_payload(self, message: str) -> Any:
+        """Return the payload that says ``message``, or None where the agent takes no such thing."""
+
+
+@runtime_checkable
 class DescribesItself(Protocol):
     """Optional: an adapter that can say more about its agent."""
 

@@ -68,3 +68,18 @@ async def ticks_async_generator(payload: dict[str, Any]) -> AsyncIterator[str]:
     for _ in range(payload["tokens"]):
         await asyncio.sleep(payload["interval"])
         yield TEXT
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+async def trivial(payload: dict[str, Any]) -> dict[str, Any]:
+    return {"answer": payload["question"]}
+
+
+async def essay(payload: dict[str, Any], context: StreamContext) -> dict[str, Any]:
+    """Emits ``tokens`` tokens of ``size`` characters, and goes on for ``seconds``."""
+    for _ in range(payload["tokens"]):
+        await context.emit_token("x" * payload["size"])
+    await asyncio.sleep(payload.get("seconds", 0))
+    return {}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..report import Row
 from ..rounds import Plan
-from . import burst, crowd, graphs, invoke, live, one_by_one, starting
+from . import burst, crowd, graphs, invoke, live, one_by_one, runs_http, runs_memory, runs_redis, starting
 
 Scenario = Callable[[Plan], Coroutine[Any, Any, list[Row]]]
 
@@ -19,4 +19,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "graphs": graphs.measure,
     "invoke": invoke.measure,
     "starting": starting.measure,
+    "runs_http": runs_http.measure,
+    "runs_memory": runs_memory.measure,
+    "runs_redis": runs_redis.measure,
 }

@@ -52,6 +52,11 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     run_id: str | None = None
     sequence: int = 0
 
+    @property
+    def chunk(self) -> str | None:
+        """A token's text; None for every other event."""
+        return None
+
 
 class StartedEvent(Event, tag_field="type", tag="started"):
     """First event of every stream."""
@@ -72,6 +77,10 @@ class TokenEvent(Event, tag_field="type", tag="token"):
     node_name: str | None = None
     namespace: list[str] | None = None
     message_id: str | None = None
+
+    @property
+    def chunk(self) -> str:
+        return self.content
 
 
 class StepEvent(Event, tag_field="type", tag="step"):

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from litestar import Request
 
-from dockrion_adapters import Adapter, WorkerPool
+from dockrion_adapters import Adapter, Driver, WorkerPool
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
 from dockrion_events.bus.names import ID, ID_RULE
 from dockrion_events.forms import Form
@@ -19,7 +19,7 @@ from dockrion_sdk import Dockfile
 
 from .payload import faults, read_payload, validator
 from .problems import Problem, overloaded
-from .stream import Agent, Execution, OutputInvalid, shutdown_event
+from .stream import Execution, OutputInvalid, shutdown_event
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -55,7 +55,7 @@ class Service:
         self.redact = redact
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
-        self.agent = Agent(adapter, WorkerPool(MAX_THREADS))
+        self.agent = Driver(adapter, WorkerPool(MAX_THREADS))
         self.ready = False
         self.draining = False
         self.runs: RunsOfService | None = None
@@ -156,7 +156,7 @@ class Service:
         """Return an execution; its events leave in this form, and nothing runs before `wait`.
 
         Where ``after`` events of its stream are out already, this is another ``attempt`` at it. For
-        ``run`` and ``resume`` see `Agent.stream`.
+        ``run`` and ``resume`` see `Driver.stream`.
         """
         stream = self.agent.stream(payload, config, context, run=run, resume=resume)
         if self._output is not None:

@@ -9,32 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from dockrion_adapters import (
-    Adapter,
     AgentFailed,
-    AsyncAdapter,
     EventStream,
-    HasLifetime,
     NoWorkerThreads,
-    Resumes,
-    StreamingAdapter,
-    WorkerPool,
-    as_stream,
 )
-from dockrion_adapters.threads import run_in_thread
 from dockrion_events import (
     CancelledEvent,
     ErrorEvent,
     Event,
     EventEncoder,
     EventTooLarge,
-    Exit,
     NotSerialisable,
-    StreamContext,
 )
 from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
@@ -53,63 +42,6 @@ LONGEST_MESSAGE: Final = 2000
 
 class OutputInvalid(Exception):
     """The agent's output does not fit ``io_schema.output``."""
-
-
-class Agent:
-    """The loaded agent as the server uses it; what its adapter can do is looked at once."""
-
-    def __init__(self, adapter: Adapter, pool: WorkerPool) -> None:
-        self.adapter = adapter
-        self.pool = pool
-        self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
-        self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
-        self._resuming = adapter if isinstance(adapter, Resumes) else None
-
-    @property
-    def keeps_threads(self) -> bool:
-        """Whether an execution needs a ``thread_id`` even if the caller names none."""
-        return getattr(self.adapter, "keeps_threads", True)
-
-    async def call(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Any:
-        """Execute once and return the output, without watching."""
-        if self._asynchronous is not None:
-            return await self._asynchronous.ainvoke(payload, config=config, context=context)
-        adapter = self.adapter
-        return await run_in_thread(self.pool, lambda: adapter.invoke(payload, config=config, context=context))
-
-    def stream(
-        self,
-        payload: Any,
-        config: dict[str, Any],
-        context: StreamContext,
-        *,
-        run: str | None = None,
-        resume: bool = False,
-    ) -> EventStream[Any]:
-        """Return the stream of one execution, whatever the adapter can do.
-
-        ``run`` names the run that this is an execution of, if it is one, as no other run is ever named.
-        With ``resume`` it goes on from what its other executions left behind, where the adapter can.
-        """
-        adapter = self.adapter
-        stream: AsyncIterator[Any] | None = None
-        if run is not None and self._resuming is not None:
-            stream = self._resuming.run_stream(
-                payload, run=run, resume=resume, config=config, context=context
-            )
-        elif self._streaming is not None:
-            stream = self._streaming.invoke_stream(payload, config=config, context=context)
-        if stream is not None:
-            return as_stream(stream, context, agent_name=adapter.agent_name, framework=adapter.framework)
-
-        async def execute(_: Exit) -> Any:
-            return await self.call(payload, config, context)
-
-        return EventStream(execute, context, agent_name=adapter.agent_name, framework=adapter.framework)
-
-    def lifetime(self) -> AbstractAsyncContextManager[Any]:
-        """Return the adapter's lifetime; an empty one where it has none."""
-        return self.adapter if isinstance(self.adapter, HasLifetime) else nullcontext()
 
 
 class Execution(Generic[T]):

@@ -16,7 +16,13 @@ SILENCE = 3.0
 """Heartbeats come every second; after so much silence a subscriber goes elsewhere."""
 
 RUN_PATIENCE = 90.0
-EXPECTED_ENDS = {"complete", "cancelled", "error EXECUTOR_LOST"}
+HONEST_ENDS = {
+    "complete",
+    "cancelled",
+    "error EXECUTOR_LOST",
+    "error LOG_UNAVAILABLE",  # Redis was away for longer than a run waits
+    "error LOG_LOST",  # it lost what it had taken, as `appendfsync everysec` allows
+}
 
 
 @dataclass
@@ -129,7 +135,7 @@ class Client:
         self._counts["events"] += len(frames)
         self._counts["restarted"] += sum(frame.event == "restarted" for frame in frames)
         end = figures.end_of(frames[-1]) if frames else "nothing"
-        if end not in EXPECTED_ENDS or (end == "cancelled" and plan.cancel_after is None):
+        if end not in HONEST_ENDS or (end == "cancelled" and plan.cancel_after is None):
             self._fault(f"it ended in {end}")
         return b"\n".join(log.values())
 
@@ -159,9 +165,10 @@ class Client:
         """Read the whole log, in one go."""
         while True:
             try:
-                async with followed(self._port(), self.plan.run) as response:
+                async with followed(self._port(), self.plan.run, patience=SILENCE) as response:
                     if response.status == 200:
-                        frames = [frame async for frame in response.frames(SILENCE)]
+                        every = [frame async for frame in response.frames(SILENCE)]
+                        frames = [frame for frame in every if frame.data and frame.event != "heartbeat"]
                         if frames and frames[-1].event in TERMINAL:
                             return frames
                     elif response.status == 404:
@@ -195,7 +202,7 @@ class Client:
 
     async def _follow(self, seen: Seen, leave: int) -> int:
         """Read one connection until it ends; return when to leave the next one."""
-        async with followed(self._port(), self.plan.run, seen.last) as response:
+        async with followed(self._port(), self.plan.run, seen.last, patience=SILENCE) as response:
             if response.status in (204, 404):
                 seen.faults.append(f"lost: answered {response.status} behind {seen.last}")
                 seen.ended = True

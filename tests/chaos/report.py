@@ -34,6 +34,8 @@ def rows(figures: Figures) -> list[tuple[str, str]]:
         ("other faults", str(counts["other faults"])),
         ("runs that ended in `complete`", str(ends["complete"])),
         ("runs that ended in `error` EXECUTOR_LOST", str(ends["error EXECUTOR_LOST"])),
+        ("runs that ended in `error` LOG_UNAVAILABLE", str(ends["error LOG_UNAVAILABLE"])),
+        ("runs that ended in `error` LOG_LOST", str(ends["error LOG_LOST"])),
         ("runs that were cancelled", str(ends["cancelled"])),
         ("`restarted` events", str(counts["restarted"])),
         (

@@ -18,6 +18,7 @@ async def test_no_kill_loses_or_repeats_an_event(tmp_path: Path) -> None:
     assert figures.counts["server killed"] == SHORT.servers_killed
     assert figures.counts["redis killed"] == SHORT.redis_killed
     assert figures.ends["error EXECUTOR_LOST"] > 0, told
+    assert not figures.ends["error LOG_UNAVAILABLE"], "Redis was never away for so long"
     assert figures.counts["restarted"] > 0, told
     assert figures.recoveries, told
     assert max(figures.recoveries_standing) <= RECOVERY_BOUND, told

@@ -186,6 +186,31 @@ async def test_there_is_one_timer_for_all_runs() -> None:
     assert timer.cancelled()
 
 
+async def test_a_reader_that_left_is_not_woken() -> None:
+    async with memory() as backend:
+        await backend.open_run("run", owner="owner", request=b"{}")
+        waiting = backend._runs["run"].waiting
+        followers = [await backend.follow("run", after=0) for _ in range(3)]
+        reading = [asyncio.create_task(follower.next_batch()) for follower in followers]
+        await asyncio.sleep(0)
+        assert len(waiting) == 3
+        reading[0].cancel()
+        followers[1].close()
+        followers[2].nudge()
+        await asyncio.wait(reading)
+        assert not waiting
+
+
+async def test_who_loses_a_run_learns_it_at_once() -> None:
+    async with memory() as backend:
+        await backend.create_run("run", owner="owner", request=b"{}")
+        (zombie,) = await backend.claim("one", accepted=1, expired=0, lease_seconds=0, timeout=0)
+        (claim,) = await backend.claim("two", accepted=0, expired=1, lease_seconds=9, timeout=9)
+        assert zombie.revoked.result() == "superseded"
+        await backend.close()
+        assert claim.revoked.result() == "lost"
+
+
 # -- how ended runs are kept -----------------------------------------------------------------------
 
 

@@ -112,10 +112,34 @@ async def test_a_run_whose_creator_died_before_it_was_queued_is_queued(shared_cl
     shared_cluster.flush()
 
 
+async def test_a_part_of_a_cluster_that_is_away(tmp_path: Path) -> None:
+    with RedisCluster(tmp_path) as cluster:
+        async with opened_backend(cluster.url, patience_seconds=2) as backend:
+            away, there = (f"run {number}" for number in _apart(cluster))
+            claims = {key: await opened(backend, key, whole(key, 9)[:2]) for key in (away, there)}
+            logs = {key: whole(key, 9) for key in claims}
+            node = cluster.node_of(away)
+            node.kill()
+            with pytest.raises(BackendUnavailable):
+                await backend.append(claims[away], logs[away][2:])
+            await backend.append(claims[there], logs[there][2:])
+            node.start()
+            cluster.await_complete()
+            await backend.append(claims[away], logs[away][2:])
+            assert (await backend.get_run(away)).status == "completed"
+
+
+def _apart(cluster: RedisCluster) -> tuple[int, int]:
+    """Return the numbers of two runs that are on different nodes."""
+    first = cluster.node_of("run 0")
+    return 0, next(number for number in range(1, 50) if cluster.node_of(f"run {number}") is not first)
+
+
 async def test_a_sentinel_and_its_failover(tmp_path: Path) -> None:
     log = whole("long", 40)
     with SentinelTrio(tmp_path) as trio:
         await _whole_life(trio.url)
+        trio.sentinels[0].kill()  # two are enough
         async with (
             opened_backend(trio.url, patience_seconds=20) as one,
             opened_backend(trio.url, patience_seconds=20) as two,

@@ -102,6 +102,6 @@ async def test_nothing_is_left_behind(backends: Backends, redis_server: RedisSer
         await asyncio.sleep(1.2)
         assert await backend.list_runs(OWNER, limit=400) == []
     # The queue itself, which is empty.
-    assert redis_server.command("DBSIZE") == b":1\r\n"
+    assert redis_server.command("KEYS", "*") == b"*1\r\n$16\r\ndockrion:{queue}\r\n"
     assert redis_server.command("XLEN", "dockrion:{queue}") == b":0\r\n"
     assert b"pending" not in redis_server.command("XINFO", "CONSUMERS", "dockrion:{queue}", "executors")

@@ -51,8 +51,12 @@ class RedisCluster(_Group):
             node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             node.command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
-        _await(lambda: all(self._complete(node) for node in self.nodes), "the cluster does not come up")
+        self.await_complete()
         return self
+
+    def await_complete(self) -> None:
+        """Return when every node sees all of the cluster."""
+        _await(lambda: all(self._complete(node) for node in self.nodes), "the cluster does not come up")
 
     def node_of(self, tag: str) -> RedisServer:
         """Return the master that has the slot of a hash tag."""

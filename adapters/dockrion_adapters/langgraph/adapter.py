@@ -77,6 +77,13 @@ class LangGraphAdapter:
             "checkpointer": type(saver).__name__ if isinstance(saver, BaseCheckpointSaver) else None,
         }
 
+    def chat_payload(self, message: str) -> Any:
+        """Return the message as the state wants it, where the state has ``messages``."""
+        graph = self._loaded().ready
+        if graph is None or "messages" not in graph.channels:
+            return None
+        return {"messages": [{"role": "user", "content": message}]}
+
     @property
     def keeps_threads(self) -> bool:
         """Whether executions with the same ``thread_id`` may belong together; False where nothing is kept."""

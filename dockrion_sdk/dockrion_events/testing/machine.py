@@ -30,11 +30,14 @@ from hypothesis.stateful import (
 from ..bus.base import EventBackend, Follower
 from ..errors import BusError, LogLost, RunEnded, RunExists, Superseded
 from ..events import TERMINAL, EncodedEvent, GapEvent
-from .backend.support import LONG, OWNER, PATIENCE, assert_same, batch_of, ending, failure, refused
+from .backend.support import LONG, OWNER, assert_same, batch_of, ending, failure, refused
 from .model import ModelRun, Reader, Writer
 
-LIMIT = 30
+LIMIT = 8
 """Events of a log that are kept at least."""
+
+PATIENCE = 5.0
+"""Seconds that a call may take; short, because a failing example is tried many times."""
 
 _T = TypeVar("_T")
 _keys = st.sampled_from(["a", "b", "c"])
@@ -164,7 +167,7 @@ class EventBackendMachine(RuleBasedStateMachine):
 
     # -- appending -----------------------------------------------------------------------------
 
-    @rule(writer=writers, count=st.integers(1, 12), end=st.booleans())
+    @rule(writer=writers, count=st.integers(1, 20), end=st.booleans())
     def append(self, writer: Writer, count: int, end: bool) -> None:
         events = writer.run.following(count, end=end)
         self._append(writer, events, events)

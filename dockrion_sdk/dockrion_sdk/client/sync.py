@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from dockrion_events import Event
 
+from ..syncing import iterated
 from .client import Client
 from .runs import Run, Runs
 
@@ -88,21 +89,3 @@ class SyncRuns:
     def events(self, run_id: str, *, from_sequence: int = 0) -> Iterator[Event]:
         """See `Runs.events`."""
         return iterated(self._portal, self._runs.events(run_id, from_sequence=from_sequence))
-
-
-def iterated(portal: BlockingPortal, source: AsyncIterator[Any]) -> Iterator[Any]:
-    """Yield what ``source`` yields on the portal's loop; leaving the iterator closes it."""
-
-    async def following() -> Any:
-        return await anext(source, _END)
-
-    try:
-        while (item := portal.call(following)) is not _END:
-            yield item
-    finally:
-        close = getattr(source, "aclose", None)
-        if close is not None:
-            portal.call(close)
-
-
-_END = object()

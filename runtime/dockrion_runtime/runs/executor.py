@@ -49,6 +49,9 @@ LAST_SECONDS: Final = 0.3
 RETRY_SECONDS: Final = 1.0
 """The pause, at most, before a store that did not answer is asked again."""
 
+LOG_PATIENCE: Final = 10.0
+"""How long a run waits for a log that cannot be written before it fails."""
+
 
 class Host(Protocol):
     """What an executor needs of the server around it."""
@@ -64,8 +67,8 @@ class Executor:
     """Executes up to ``max_concurrent`` runs at once, each by one claim.
 
     Events are written as they come: while one write is under way, what the agent emits meanwhile
-    gathers for the next. A log that cannot be written holds the agent up, by the queue's back-pressure,
-    and when the store gives up the run ends in an error as soon as it can be written.
+    gathers for the next. A log that cannot be written holds the agent up, by the queue's back-pressure.
+    After `LOG_PATIENCE` the agent is stopped, and the run ends in an error as soon as it can be written.
 
     ``on_lost`` says what becomes of runs whose executor is gone: ``fail``, ``restart`` or ``resume``.
     """
@@ -262,13 +265,16 @@ class Executor:
         self, claim: Claim, events: list[EncodedEvent], execution: Execution[EncodedEvent]
     ) -> bool:
         """Append, however long it takes; False where nothing may follow."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         while not claim.revoked.done():
             try:
                 await self._backend.append(claim, events)
             except BackendUnavailable as error:
                 log.warning("%s: %s", execution.label, error)
-                execution.stop(ErrorEvent("the event log could not be written", "LOG_UNAVAILABLE"))
-                execution.halt()
+                if self._parting or loop.time() - began >= LOG_PATIENCE:
+                    execution.stop(ErrorEvent("the event log could not be written", "LOG_UNAVAILABLE"))
+                    execution.halt()
                 if self._parting:
                     return False
                 await asyncio.wait((claim.revoked,), timeout=RETRY_SECONDS)

@@ -225,10 +225,11 @@ class MemoryBackend(EventBackend):
             if not events:
                 return
         run.log.append(events)
-        if run.waiting:
-            run.wake()
         if events[-1].type in TERMINAL:
+            run.wake()
             self._end(run, events[-1])
+        elif run.waiting:
+            run.arrived()
 
     async def release(self, claim: Claim) -> None:
         run = self._runs.get(claim.record.key)

@@ -30,7 +30,7 @@ class Index:
     """
 
     def __init__(self, commands: Commands, keys: Keys, run_ttl: int) -> None:
-        self.ttl = INDEX_SECONDS * 1000 + run_ttl
+        self.ttl: int = INDEX_SECONDS * 1000 + run_ttl
         self._commands = commands
         self._keys = keys
         self._tasks: set[asyncio.Task[None]] = set()

@@ -52,12 +52,12 @@ class Call:
     def __init__(
         self, parts: tuple[Part, ...], future: asyncio.Future[Any], deadline: float, source: bytes | None
     ) -> None:
-        self.parts = parts
-        self.future = future
-        self.deadline = deadline
-        self.source = source
-        self.slot = 0
-        self.asking = False
+        self.parts: tuple[Part, ...] = parts
+        self.future: asyncio.Future[Any] = future
+        self.deadline: float = deadline
+        self.source: bytes | None = source
+        self.slot: int = 0
+        self.asking: bool = False
 
     def settle(self, reply: Any) -> None:
         if not self.future.done():
@@ -90,9 +90,9 @@ class Lane:
         on_trouble: Callable[[Lane], None] | None = None,
         on_redirect: Callable[[Call, ResponseError], None] | None = None,
     ) -> None:
-        self.text = text
-        self.troubles = 0
-        self.troubled_at = float("-inf")
+        self.text: str = text
+        self.troubles: int = 0
+        self.troubled_at: float = float("-inf")
         self._make = make
         self._size = size
         self._reply_seconds = reply_seconds

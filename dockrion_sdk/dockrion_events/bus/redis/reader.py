@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ...events import TERMINAL, EncodedEvent
@@ -42,15 +43,15 @@ class RunReader:
     """
 
     def __init__(self, readers: Readers, key: str, keys: RunKeys, found: Stored) -> None:
-        self.key = key
-        self.keys = keys
-        self.top = found.record.last_sequence
-        self.ended = found.record.ended
-        self.terminal = found.record.terminal
-        self.gone = False
-        self.appending = 0  # appends of this process that are on their way, and will tell
+        self.key: str = key
+        self.keys: RunKeys = keys
+        self.top: int = found.record.last_sequence
+        self.ended: bool = found.record.ended
+        self.terminal: EncodedEvent | None = found.record.terminal
+        self.gone: bool = False
+        self.appending: int = 0  # appends of this process that are on their way, and will tell
         self.followers: set[RedisFollower] = set()
-        self.created_at = found.record.created_at
+        self.created_at: datetime = found.record.created_at
         self._readers = readers
         self._largest = found.largest
         self._window: list[EncodedEvent] = []

@@ -28,7 +28,7 @@ class Readers:
     def __init__(
         self, commands: Commands, hub: Hub, fetch: Callable[[str], Awaitable[Stored | None]]
     ) -> None:
-        self.commands = commands
+        self.commands: Commands = commands
         self._hub = hub
         self._fetch = fetch
         self._readers: dict[str, RunReader] = {}

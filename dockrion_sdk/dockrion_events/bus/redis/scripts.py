@@ -36,8 +36,8 @@ class Script:
     __slots__ = ("sha", "source")
 
     def __init__(self, source: str) -> None:
-        self.source = source.encode()
-        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        self.source: bytes = source.encode()
+        self.sha: bytes = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
 
 CLOCK: Final = """

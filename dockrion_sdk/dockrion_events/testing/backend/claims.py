@@ -22,6 +22,7 @@ from .support import (
     opened,
     opening,
     refused,
+    some_turns,
     soon,
     stored,
     taken_over,
@@ -98,7 +99,7 @@ class ClaimTests(EventBackendTests):
     async def test_a_waiting_claim_gets_the_run_that_comes(self) -> None:
         async with self.make() as backend, self.second(backend) as other:
             waiting = asyncio.create_task(claimed(backend))
-            await asyncio.sleep(0)
+            await some_turns()
             await accepted(other, "run")
             assert (await soon(waiting)).record.key == "run"
 
@@ -140,7 +141,7 @@ class ClaimTests(EventBackendTests):
             await accepted(backend, "run")
             claim = await claimed(backend, lease_seconds=LONG)
             waiting = asyncio.create_task(taken_over(backend))
-            await asyncio.sleep(0)
+            await some_turns()
             await backend.renew([claim], lease_seconds=SHORT)
             assert (await soon(waiting)).record.key == "run"
 
@@ -240,7 +241,7 @@ class ClaimTests(EventBackendTests):
             await accepted(backend, "run")
             claim = await claimed(backend)
             waiting = asyncio.create_task(claimed(other))
-            await asyncio.sleep(0)
+            await some_turns()
             await backend.release(claim)
             assert (await soon(waiting)).record.key == "run"
 

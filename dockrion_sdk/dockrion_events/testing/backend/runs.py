@@ -23,6 +23,7 @@ from .support import (
     opening,
     refused,
     rest,
+    some_turns,
     soon,
     stored,
     whole,
@@ -203,7 +204,7 @@ class RunTests(EventBackendTests):
             claimer = asyncio.create_task(
                 backend.claim("executor", accepted=1, expired=0, lease_seconds=SHORT, timeout=PATIENCE)
             )
-            await asyncio.sleep(0)
+            await some_turns()
             await backend.close()
             assert await soon(reader) == []
             await asyncio.wait([claimer], timeout=PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -136,6 +137,12 @@ async def nothing_to_claim(backend: EventBackend, seconds: float = SHORT) -> Non
 async def soon(awaitable: Awaitable[_T]) -> _T:
     """Wait for what should come soon. Raises ``TimeoutError``."""
     return await asyncio.wait_for(awaitable, PATIENCE)
+
+
+async def some_turns(choices: random.Random | None = None) -> None:
+    """Let what was begun run until it waits; where there are ``choices``, perhaps not so far."""
+    for _ in range(10 if choices is None else choices.randrange(6)):
+        await asyncio.sleep(0)
 
 
 async def batch_of(follower: Follower) -> list[EncodedEvent]:

@@ -1,0 +1,36 @@
+"""Which adapter an object wants, told without importing any framework."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .base import Adapter
+from .errors import LoadError
+from .registry import get_adapter
+
+_BY_MODULE: Final = {"langgraph": "langgraph"}
+"""The framework whose classes live in a package of this name."""
+
+
+def framework_of(agent: Any) -> str:
+    """Return the framework whose adapter takes ``agent``: a known framework's object, or a callable.
+
+    Raises `LoadError` for anything else.
+    """
+    for base in type(agent).__mro__:
+        framework = _BY_MODULE.get(base.__module__.partition(".")[0])
+        if framework is not None:
+            return framework
+    if callable(agent):
+        return "handler"
+    raise LoadError(
+        f"{agent!r:.80} is neither an agent of a known framework nor callable; "
+        "name its framework, or write an adapter for it"
+    )
+
+
+def adapter_of(agent: Any) -> Adapter:
+    """Return a new adapter with ``agent`` loaded. Raises `LoadError`."""
+    adapter = get_adapter(framework_of(agent))
+    adapter.load(agent)
+    return adapter

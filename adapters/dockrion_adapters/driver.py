@@ -1,0 +1,74 @@
+"""Any adapter as its users see it: whatever it can do is used, and what it cannot is made up for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+from dockrion_events import Exit, StreamContext
+
+from .base import Adapter, AsyncAdapter, HasLifetime, Resumes, StreamingAdapter
+from .stream import EventStream, as_stream
+from .threads import WorkerPool, run_in_thread
+
+
+class Driver:
+    """Executes an adapter's agent; what the adapter can do is looked at once.
+
+    Synchronous agents run in threads of ``pool``.
+    """
+
+    def __init__(self, adapter: Adapter, pool: WorkerPool | None = None) -> None:
+        self.adapter: Adapter = adapter
+        self.pool: WorkerPool = pool or WorkerPool()
+        self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
+        self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
+        self._resuming = adapter if isinstance(adapter, Resumes) else None
+
+    @property
+    def keeps_threads(self) -> bool:
+        """Whether an execution needs a ``thread_id`` even if the caller names none."""
+        return getattr(self.adapter, "keeps_threads", True)
+
+    async def call(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Any:
+        """Execute once and return the output, without watching."""
+        if self._asynchronous is not None:
+            return await self._asynchronous.ainvoke(payload, config=config, context=context)
+        adapter = self.adapter
+        return await run_in_thread(self.pool, lambda: adapter.invoke(payload, config=config, context=context))
+
+    def stream(
+        self,
+        payload: Any,
+        config: dict[str, Any],
+        context: StreamContext,
+        *,
+        serialize: bool = False,
+        run: str | None = None,
+        resume: bool = False,
+    ) -> EventStream[Any]:
+        """Return the stream of one execution, whatever the adapter can do.
+
+        ``run`` names the run that this is an execution of, if it is one, as no other run is ever named.
+        With ``resume`` it goes on from what its other executions left behind, where the adapter can.
+        """
+        adapter = self.adapter
+        options: dict[str, Any] = {"config": config, "context": context, "serialize": serialize}
+        stream: AsyncIterator[Any] | None = None
+        if run is not None and self._resuming is not None:
+            stream = self._resuming.run_stream(payload, run=run, resume=resume, **options)
+        elif self._streaming is not None:
+            stream = self._streaming.invoke_stream(payload, **options)
+        names: dict[str, Any] = {"agent_name": adapter.agent_name, "framework": adapter.framework}
+        if stream is not None:
+            return as_stream(stream, context, serialize=serialize, **names)
+
+        async def execute(_: Exit) -> Any:
+            return await self.call(payload, config, context)
+
+        return EventStream(execute, context, serialize=serialize, **names)
+
+    def lifetime(self) -> AbstractAsyncContextManager[Any]:
+        """Return the adapter's lifetime; an empty one where it has none."""
+        return self.adapter if isinstance(self.adapter, HasLifetime) else nullcontext()
