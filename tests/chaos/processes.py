@@ -106,7 +106,7 @@ async def alive(instances: Iterable[Instance]) -> AsyncIterator[list[Instance]]:
 
 
 def project(
-    folder: Path, agent: str, *, name: str = "tested", redis: str | None = None, **sections: Any
+    folder: Path, agent: str, /, *, name: str = "tested", redis: str | None = None, **sections: Any
 ) -> Path:
     """Write a project whose ``agent.py`` has a ``handle``, with its runs in Redis if there is one."""
     folder.mkdir(parents=True, exist_ok=True)

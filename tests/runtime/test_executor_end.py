@@ -33,6 +33,7 @@ async def test_what_does_not_end_in_time_is_handed_back_and_goes_on_elsewhere() 
         here.executor("restart")
         events = await here.events(key)
     assert kinds(events) == ["started", "begun", "restarted", "begun", "over", "complete"]
+    assert events[2]["attempt"] == 2  # the first executor did not claim it once more
 
 
 async def test_an_agent_that_is_slow_to_stop_is_handed_back_all_the_same() -> None:

@@ -114,23 +114,28 @@ class Executor:
         """
         self._stopping = True
         self._changed.set()
-        await self._idle_within(grace)
+        # A claim that is under way is not cancelled, or its run would be left behind; and it has ended
+        # before runs are handed back, or it would be given one of them.
+        await asyncio.gather(self._idle_within(grace), self._claim_under_way())
         if self._running:
             log.info("%d runs did not end in time; they are %s", len(self._running), self._fate)
             self._parting = True
             for execution in list(self._executions.values()):
                 self._part_with(execution)
             await self._idle_within(2 * LAST_SECONDS)  # to be stopped, and then to be handed back
-        with suppress(TimeoutError, BackendUnavailable):
-            # A claim that is under way is not cancelled, or its run would be left behind.
-            async with asyncio.timeout(2 * CLAIM_SECONDS), self._claiming:
-                if not self._backend.durable:
-                    await self._cancel_accepted()
+        if not self._backend.durable:
+            with suppress(BackendUnavailable):
+                await self._cancel_accepted()
         rest = [*self._loops, *self._running]
         for task in rest:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=LAST_SECONDS)
+
+    async def _claim_under_way(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * CLAIM_SECONDS), self._claiming:
+                pass
 
     # -- the three loops -----------------------------------------------------------------------
 
