@@ -36,7 +36,7 @@ class House:
     up: set[Instance] = field(default_factory=set)
     executing: dict[str, int] = field(default_factory=dict)  # run -> pid, as its latest token says
     killed: dict[str, tuple[int, float]] = field(default_factory=dict)  # run -> pid, when
-    standing_since: float = 0.0  # since when there have been Redis and a process that executes
+    standing_since: float = 0.0  # since when there have been Redis and a server
 
     @property
     def instances(self) -> list[Instance]:
@@ -44,7 +44,7 @@ class House:
 
     def raised(self, instance: Instance) -> None:
         """Note that a process is ready, or goes on."""
-        if not self.up:
+        if not self.up.intersection(self.servers):
             self.standing_since = time.monotonic()
         self.up.add(instance)
 

@@ -111,7 +111,7 @@ class Figures:
     recoveries: list[float] = field(default_factory=list)
     """Seconds from each kill to the moment when a subscriber saw the run go on, or its end."""
     recoveries_standing: list[float] = field(default_factory=list)
-    """The same, but for the time in which there was no Redis or nobody to take over."""
+    """The same, but for the time in which there was no Redis or no server."""
     faults: list[str] = field(default_factory=list)
 
     def end_of(self, frame: Frame) -> str:

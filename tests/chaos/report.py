@@ -44,7 +44,7 @@ def rows(figures: Figures) -> list[tuple[str, str]]:
             f"max {share(all_recoveries, 1.0):.1f} s",
         ),
         (
-            "the same, counted from when Redis and one process to take over were there",
+            "the same, counted from when Redis and one server were there",
             f"median {share(standing, 0.5):.1f} s, p99 {share(standing, 0.99):.1f} s, "
             f"max {share(standing, 1.0):.1f} s",
         ),

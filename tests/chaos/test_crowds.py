@@ -8,10 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ..servers import RedisServer
 from .processes import Instance, alive, project
 from .runs import AGENT, contiguous, eventually, frames, make, sequences, shown, until_token
 from .wire import Answer, Frame, ask, followed
+
+pytestmark = pytest.mark.timeout(120)  # processes start, and time-outs are waited for
 
 GRACE = 1.5
 POOL = 10

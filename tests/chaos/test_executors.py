@@ -16,6 +16,8 @@ from .processes import GO_ON, STOP, Instance, alive, project
 from .runs import AGENT, DEADLINE, began, cancelled, contiguous, eventually, frames, make, shown, until_token
 from .wire import Frame, ask
 
+pytestmark = pytest.mark.timeout(120)  # processes start, and time-outs are waited for
+
 LEASE = 1.0
 
 

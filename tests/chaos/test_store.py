@@ -15,6 +15,8 @@ from .processes import Instance, alive, project
 from .runs import AGENT, cancelled, contiguous, eventually, frames, make, sequences, shown, until_token
 from .wire import Frame, ask, followed
 
+pytestmark = pytest.mark.timeout(120)  # processes start, and time-outs are waited for
+
 
 def written(folder: Path, redis: RedisServer, **streaming: Any) -> Path:
     return project(folder / "project", AGENT, redis=redis.url, streaming=streaming)

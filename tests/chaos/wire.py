@@ -124,10 +124,15 @@ async def ask(port: int, method: str, path: str, *, patience: float = PATIENCE, 
 
 @asynccontextmanager
 async def followed(
-    port: int, run_id: str, after: int = 0, *, patience: float = PATIENCE
+    port: int,
+    run_id: str,
+    after: int = 0,
+    *,
+    headers: Mapping[str, str] | None = None,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[Response]:
     """Follow a run from behind a sequence."""
-    cursor = {"Last-Event-ID": str(after)} if after else {}
+    fields = {**(headers or {}), **({"Last-Event-ID": str(after)} if after else {})}
     path = f"/runs/{run_id}/events"
-    async with request(port, "GET", path, headers=cursor, patience=patience) as response:
+    async with request(port, "GET", path, headers=fields, patience=patience) as response:
         yield response

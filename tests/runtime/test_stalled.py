@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -11,18 +12,19 @@ import pytest
 
 from dockrion_runtime import sse
 
-from .conftest import DEADLINE, Live, Serve
+from .conftest import DEADLINE, Live, Serve, Store
+from .test_runs import make, read, sequences, serve_runs
 
 
-def stalled_reader(live: Live) -> socket.socket:
+def stalled_reader(live: Live, request: bytes = b"POST /invoke/stream") -> socket.socket:
     """Open a stream and read its beginning only."""
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reader.settimeout(DEADLINE)
     reader.connect(("127.0.0.1", live.port))
     reader.sendall(
-        b"POST /invoke/stream HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 2\r\n\r\n{}"
+        b"%b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 2\r\n\r\n{}" % request
     )
     assert reader.recv(1000).startswith(b"HTTP/1.1 200")
     return reader
@@ -65,6 +67,36 @@ def test_it_is_dropped_in_time_and_its_agent_stopped(
     assert emitted < 20_000
     reader.close()
     assert live.get("/health").status_code == 200
+
+
+def test_it_is_dropped_from_a_run_that_is_not_slowed(
+    serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "SEND_DEADLINE", 0.5)
+    count, seconds = 200, 2.0
+
+    async def paced(payload: dict[str, Any], context: Any) -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number in range(1, count + 1):
+            await context.emit_token("x" * 50_000)
+            await asyncio.sleep(began + number * seconds / count - loop.time())
+        return loop.time() - began
+
+    live = serve_runs(serve, store, paced)
+    took = []
+    for stalled in (False, True):
+        run_id = make(live)
+        if stalled:
+            reader = stalled_reader(live, f"GET /runs/{run_id}/events".encode())
+            live.eventually(lambda: live.get_info()["runs"]["subscribers"] == 1)
+            live.eventually(lambda: live.get_info()["runs"]["subscribers"] == 0)
+            assert live.get(f"/runs/{run_id}").json()["status"] == "running"
+            reader.close()
+        frames = read(live, run_id)
+        assert sequences(frames) == list(range(1, count + 3))
+        took.append(frames[-1][1]["output"])
+    assert took[1] <= 1.05 * took[0]
 
 
 def test_the_deadline_leaves_time_to_spare_within_thirty_seconds() -> None:

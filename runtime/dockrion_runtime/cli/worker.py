@@ -14,6 +14,7 @@ from dockrion_events import BackendUnavailable
 from dockrion_sdk import Dockfile
 
 from ..assembly import alive, assemble
+from ..auth import authenticator
 from ..process import held_by, leave
 from .agent import not_started, read_dockfile
 from .failure import told
@@ -34,7 +35,9 @@ def worker(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose
 
 
 async def _work(dockfile: Dockfile) -> None:
-    service, runs = assemble(dockfile, os.environ)
+    guard = authenticator(dockfile, os.environ)
+    secrets = tuple(guard.secrets) if guard else ()  # they must not show in what agents say either
+    service, runs = assemble(dockfile, os.environ, secrets=secrets)
     assert runs is not None
     assert runs.executor is not None
     stopped = asyncio.Event()
