@@ -48,7 +48,8 @@ async def _bursts(plan: Plan, ours: Pair, bare: Pair) -> list[Row]:
             return _burst(bare, {"key": f"bare-{next(_numbers)}"}, 1)
 
         pairs = await alternate(followed, by_hand, plan.rounds)
-        name = f"Redis, burst to {subscribers} follower{'s' * (subscribers > 1)}: deliveries, of redis-py's to one"
+        followers = f"{subscribers} follower{'s' * (subscribers > 1)}"
+        name = f"Redis, burst to {followers}: deliveries, of redis-py's to one"
         rows.append(speed_row(name, pairs, Goal(at_least=goal)))
     return rows
 
