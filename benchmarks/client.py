@@ -193,8 +193,10 @@ _decode = msgspec.json.Decoder(Seen).decode
 
 
 def _seen(frame: bytes) -> Seen:
-    name, _, data = frame.partition(b"\n")
+    name, data, *number = frame.split(b"\n")  # only the frames of a run have a number
     event = _decode(data.removeprefix(b"data: "))
+    if number and number != [b"id: %d" % event.sequence]:
+        raise WrongStream(f"the frame {frame!r} has another number than its event")
     if name != b"event: " + event.type.encode():
         raise WrongStream(f"the frame {frame!r} is named otherwise than its event")
     return event

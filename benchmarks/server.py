@@ -67,12 +67,15 @@ class Child:
 class Server(Child):
     """A server on a free port of the loopback interface: ``raw``, a ``handler``, a ``graph`` or ``runs``.
 
-    ``settings`` are environment variables that its Dockfile asks for.
+    ``settings`` are environment variables that its Dockfile asks for; ``send_buffer`` is what the
+    kernel keeps of a connection's output, where it is not to decide that by itself.
     """
 
-    def __init__(self, role: str, agent: str = "", **settings: str) -> None:
+    def __init__(self, role: str, agent: str = "", *, send_buffer: int = 0, **settings: str) -> None:
         self.role = role
         with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
+            if send_buffer:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             self.port: int = listening.getsockname()[1]
             descriptor = listening.fileno()
             settings["BENCHMARK_AGENT"] = agent

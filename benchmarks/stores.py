@@ -17,7 +17,7 @@ from .server import Worker
 
 
 class Store(RedisServer):
-    """A redis-server on any core, with an append-only file that is synced every second."""
+    """A redis-server on any core, which keeps an append-only file and syncs it every second."""
 
     @property
     def pid(self) -> int:

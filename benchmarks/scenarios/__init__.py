@@ -7,7 +7,19 @@ from typing import Any, Final
 
 from ..report import Row
 from ..rounds import Plan
-from . import burst, crowd, graphs, invoke, live, one_by_one, runs_http, runs_memory, runs_redis, starting
+from . import (
+    burst,
+    crowd,
+    graphs,
+    invoke,
+    live,
+    one_by_one,
+    runs_http,
+    runs_memory,
+    runs_redis,
+    soak,
+    starting,
+)
 
 Scenario = Callable[[Plan], Coroutine[Any, Any, list[Row]]]
 
@@ -22,4 +34,5 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "runs_http": runs_http.measure,
     "runs_memory": runs_memory.measure,
     "runs_redis": runs_redis.measure,
+    "soak": soak.measure,
 }

@@ -15,7 +15,7 @@ from ..client import Connection, Response, WrongStream, ask
 from ..report import Goal, Row
 from ..rounds import Plan, Sample, alternate, speed_row
 from ..server import Server
-from ..stores import redis_store
+from ..stores import Store, redis_store
 
 CALLERS: Final = 8
 RUNS: Final = 480  # of one round; a page of the list shows 500
@@ -27,7 +27,7 @@ GOALS: Final = {"memory": 0.5, "redis": 0.35}
 async def measure(plan: Plan) -> list[Row]:
     rows = []
     for store, goal in GOALS.items():
-        async with _server(store) as server:
+        async with runs_server(store, "trivial") as (server, _):
             pairs = await alternate(lambda at=server: _runs(at), lambda at=server: _static(at), plan.rounds)
         name = f"POST /runs, {store}, executed too: of a static answer"
         rows.append(speed_row(name, pairs, Goal(at_least=goal)))
@@ -35,12 +35,16 @@ async def measure(plan: Plan) -> list[Row]:
 
 
 @asynccontextmanager
-async def _server(store: str, agent: str = "trivial", ttl: str = "3600") -> AsyncIterator[Server]:
+async def runs_server(
+    store: str, agent: str, ttl: int = 3600, *, send_buffer: int = 0
+) -> AsyncIterator[tuple[Server, Store | None]]:
+    """Serve runs of a handler, kept in memory or in a Redis of their own."""
     async with AsyncExitStack() as stack:
-        settings = {"BENCHMARK_STORE": store, "BENCHMARK_TTL": ttl}
-        if store == "redis":
-            settings["BENCHMARK_REDIS"] = stack.enter_context(redis_store()).url
-        yield stack.enter_context(Server("runs", agent, **settings))
+        settings = {"BENCHMARK_STORE": store, "BENCHMARK_TTL": str(ttl)}
+        redis = stack.enter_context(redis_store()) if store == "redis" else None
+        if redis is not None:
+            settings["BENCHMARK_REDIS"] = redis.url
+        yield stack.enter_context(Server("runs", agent, send_buffer=send_buffer, **settings)), redis
 
 
 async def _static(server: Server) -> Sample:

@@ -38,8 +38,9 @@ async def _burst(plan: Plan, worker: Worker, each: int, goal: float) -> Row:
 
     pairs = await alternate(side("ours", each), side("bare", 1), plan.rounds)
     followers = f"{each} follower{'s' * (each > 1)}"
-    name = f"memory, burst to {followers}: deliveries, of a list's to one"
-    return speed_row(name, pairs, Goal(at_least=goal))
+    return speed_row(
+        f"memory, burst to {followers}: deliveries, of a list's to one", pairs, Goal(at_least=goal)
+    )
 
 
 def _kept(worker: Worker) -> list[Row]:

@@ -106,7 +106,7 @@ async def fill(*, runs: int, events: int, size: int, ttl: float) -> int:
 async def wait_until_gone(*, seconds: float) -> None:
     """Wait until no run is kept any more, and let the allocator return what it keeps for the next ones."""
     async with asyncio.timeout(seconds):
-        while await _backend.list_runs("", limit=1):  # noqa: ASYNC110 - time is what it waits for
+        while await _backend.list_runs("", limit=1):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.1)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)

@@ -20,6 +20,7 @@ from dockrion_sdk import Dockfile
 from .payload import faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
+from .wire import body_of, query
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -74,7 +75,7 @@ class Service:
         """Read and check the request's body. Raises `Problem`."""
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                body = await request.body()
+                body = await body_of(request, self.dockfile.expose.max_body_bytes)
         except TimeoutError:
             raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {BODY_SECONDS:g} s") from None
         return read_payload(body, self._input)
@@ -85,7 +86,7 @@ class Service:
 
     def thread_id(self, request: Request[Any, Any, Any]) -> str | None:
         """Return the conversation that the caller names, if one. Raises `Problem`."""
-        thread_id = request.query_params.get("thread_id")
+        thread_id = query(request, "thread_id")
         if thread_id is not None and not ID.fullmatch(thread_id):
             raise Problem(400, "INVALID_THREAD_ID", f"thread_id: {ID_RULE}")
         return thread_id

@@ -87,6 +87,12 @@ class Execution(Generic[T]):
         """Whether the terminal event has been taken."""
         return self._ended
 
+    @property
+    def over(self) -> bool:
+        """Whether the terminal event was taken and the agent's task has ended: nothing is left to close."""
+        task = self._stream.task
+        return self._ended and (task is None or task.done())
+
     def wait(self) -> Awaitable[Any]:
         """Start, the first time, and wait until `take` has something or a `nudge` came."""
         if self._timer is None:

@@ -222,8 +222,9 @@ class Executor:
             hand_back = await self._write(claim, execution)
         finally:
             del self._executions[claim]
-            patience = LAST_SECONDS if hand_back else CLOSE_PATIENCE
-            await asyncio.shield(asyncio.create_task(execution.aclose(patience)))
+            if not execution.over:
+                patience = LAST_SECONDS if hand_back else CLOSE_PATIENCE
+                await asyncio.shield(asyncio.create_task(execution.aclose(patience)))
         if hand_back:
             await self._backend.release(claim)
 

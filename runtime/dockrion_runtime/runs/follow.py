@@ -21,6 +21,10 @@ RETRY: Final = b"retry: 1000\n\n"
 """What a reader gets before a close that is not the run's end: come back in a second, perhaps elsewhere."""
 
 
+LARGE: Final = 16 * 1024
+"""Bytes sent at once after which the next events wait until the reader has room for them."""
+
+
 class RunResponse(EventResponse):
     """Sends a run's log to one reader, from its cursor to the end of the run.
 
@@ -83,9 +87,15 @@ class RunResponse(EventResponse):
                 leaving = self._leaving and not chunks and not follower.ended
                 if leaving:
                     chunks.append(RETRY)
-                for chunk in chunks:
+                large = sum(map(len, chunks)) > LARGE
+                chunks.reverse()
+                while chunks:
                     self._sending_since = self._last_sent = loop.time()
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    await send({"type": "http.response.body", "body": chunks.pop(), "more_body": True})
+                if large:
+                    # Returns when the reader has taken most of it. A reader that is behind has a cursor
+                    # meanwhile, and not the next chunk as well.
+                    await send({"type": "http.response.body", "body": b"", "more_body": True})
                 self._sending_since = 0.0
                 if follower.ended or leaving:
                     await send({"type": "http.response.body", "body": b"", "more_body": False})

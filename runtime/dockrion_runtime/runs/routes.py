@@ -7,10 +7,10 @@ import binascii
 import logging
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
-from litestar import Request, Response, delete, get, post
+from litestar import Response, delete, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
@@ -23,6 +23,7 @@ from dockrion_events.bus.names import run_id_of, run_key
 from ..auth import owner_of
 from ..problems import Problem, overloaded, problem_response
 from ..service import Service
+from ..wire import Answer, AnyRequest, header, query
 from .request import RunRequest
 from .service import Runs
 
@@ -33,8 +34,6 @@ LONGEST_PAGE: Final = 500
 LONGEST_TIMEOUT: Final = 24 * 3600.0
 _END_OF_CURSORS: Final = 2**63
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
-
-AnyRequest: TypeAlias = Request[Any, Any, Any]
 
 
 def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
@@ -47,15 +46,20 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         record, new = await runs.create(
             owner_of(request),
             asked,
-            run_id=request.query_params.get("run_id"),
-            idempotency_key=request.headers.get("idempotency-key"),
+            run_id=query(request, "run_id"),
+            idempotency_key=header(request, b"idempotency-key"),
         )
-        shown = shown_run(record)
-        headers = {"Location": f"/runs/{shown['run_id']}"}
+        run_id = run_id_of(record.key)
+        location = (b"location", b"/runs/" + run_id.encode())
         if not new:
-            return Response(shown, status_code=200, headers=headers)
-        body = {key: shown[key] for key in ("run_id", "status", "events_url", "created_at")}
-        return Response(body, headers=headers)
+            return Answer(shown_run(record), 200, location)
+        accepted = {
+            "run_id": run_id,
+            "status": record.status,
+            "events_url": f"/runs/{run_id}/events",
+            "created_at": record.created_at,
+        }
+        return Answer(accepted, 202, location)
 
     @get("/runs", tags=["agent"], summary="List your runs, newest first")
     async def listing(request: AnyRequest) -> dict[str, Any]:

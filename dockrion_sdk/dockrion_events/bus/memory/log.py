@@ -11,12 +11,12 @@ import msgspec
 
 from ...events import EVENT_CLASSES, EncodedEvent
 
-CHUNK: Final = 256 * 1024
+CHUNK: Final = 64 * 1024
 """What the events of a chunk, and of a batch, may weigh together; a heavier one is by itself.
 
 An event weighs its bytes of JSON and `EVENT` more, so that 512 of them are the most.
 """
-EVENT: Final = 512
+EVENT: Final = 128
 
 _LARGE: Final = 2048  # bytes of an event beside which its object does not matter
 
