@@ -191,7 +191,7 @@ class MemoryFollower:
         if run.terminal is None:
             return []
         self._run = None
-        if position >= log.last:
+        if position == log.last:
             return []
         self._position = log.last
         return [gap(position + 1, log.last), run.terminal]
