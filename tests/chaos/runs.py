@@ -29,6 +29,7 @@ async def handle(payload, context):
             await asyncio.sleep(0.01)
         for number in range(payload.get("more", 0)):
             await context.emit_token(f"{pid}:more {number}")
+            await asyncio.sleep(payload.get("pause", 0))
         return "done"
     except asyncio.CancelledError:
         (here / f"{run}.cancelled").write_text(str(time.time()))
