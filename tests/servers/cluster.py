@@ -51,8 +51,39 @@ class RedisCluster(_Group):
             node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in self.nodes[1:]:
             node.command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
-        _await(lambda: all(self._complete(node) for node in self.nodes), "the cluster does not come up")
+        self.await_complete()
         return self
+
+    def await_complete(self) -> None:
+        """Return when every node sees all of the cluster."""
+        _await(lambda: all(self._complete(node) for node in self.nodes), "the cluster does not come up")
+
+    def node_of(self, tag: str) -> RedisServer:
+        """Return the master that has the slot of a hash tag."""
+        slot = _number(self.nodes[0].command("CLUSTER", "KEYSLOT", tag))
+        for node in self.nodes:
+            reply = node.command("CLUSTER", "COUNTKEYSINSLOT", slot)
+            if b"MOVED" not in node.command("EXISTS", f"{{{tag}}}") and reply.startswith(b":"):
+                return node
+        raise AssertionError(f"nobody has the slot {slot}")
+
+    def move(self, tag: str) -> None:
+        """Move the slot of a hash tag, and its keys, to another master."""
+        source = self.node_of(tag)
+        target = next(node for node in self.nodes if node is not source)
+        slot = _number(source.command("CLUSTER", "KEYSLOT", tag))
+        source_id, target_id = (_text(node.command("CLUSTER", "MYID")) for node in (source, target))
+        target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+        while keys := _bulks(source.command("CLUSTER", "GETKEYSINSLOT", slot, 100)):
+            source.command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for node in (target, *(node for node in self.nodes if node is not target)):
+            node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+
+    def flush(self) -> None:
+        """Empty it."""
+        for node in self.nodes:
+            node.command("FLUSHALL")
 
     @staticmethod
     def _complete(node: RedisServer) -> bool:
@@ -93,9 +124,10 @@ class SentinelTrio(_Group):
         states = [sentinel.command("INFO", "sentinel") for sentinel in self.sentinels]
         return linked and all(b"status=ok" in state and b"slaves=1,sentinels=3" in state for state in states)
 
-    def await_failover(self) -> None:
-        """Return when the replica is the master."""
-        _await(lambda: b"role:master" in self.replica.command("INFO", "replication"), "no failover")
+    def await_replication(self) -> None:
+        """Return when the replica has what the master has."""
+        self.master.command("SET", "reached", 1)
+        _await(lambda: self.replica.command("GET", "reached").endswith(b"1\r\n"), "no replication")
 
 
 def _await(condition: object, message: str) -> None:
@@ -105,3 +137,16 @@ def _await(condition: object, message: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(message)
         time.sleep(0.02)
+
+
+def _number(reply: bytes) -> int:
+    return int(reply.strip(b":\r\n"))
+
+
+def _bulks(reply: bytes) -> list[bytes]:
+    """Return the strings of a reply that is a short array, or one string."""
+    return reply.split(b"\r\n")[2::2] if reply.startswith(b"*") else reply.split(b"\r\n")[1:2]
+
+
+def _text(reply: bytes) -> bytes:
+    return _bulks(reply)[0]

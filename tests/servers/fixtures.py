@@ -14,7 +14,7 @@ from .redis import RedisServer
 @pytest.fixture(scope="session")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One server for all tests that leave it in peace; they differ in the prefix of their keys."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+    with RedisServer(tmp_path_factory.mktemp("redis"), appendfsync="everysec") as server:
         yield server
 
 

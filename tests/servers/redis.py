@@ -53,6 +53,9 @@ class RedisServer:
     """A redis-server process on one port, which may be killed and started again.
 
     ``settings`` are lines of its configuration; those given here replace the defaults of the same name.
+
+    It syncs every write: with ``everysec`` a reply is sent before the write where a sync is on its way, so
+    that even the kill of the process, and not only of the machine, may lose what was acknowledged.
     """
 
     def __init__(self, folder: Path, *, port: int = 0, sentinel: bool = False, **settings: str) -> None:
@@ -61,7 +64,7 @@ class RedisServer:
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        defaults = {} if sentinel else {"appendonly": "yes", "appendfsync": "everysec", "save": '""'}
+        defaults = {} if sentinel else {"appendonly": "yes", "appendfsync": "always", "save": '""'}
         self.settings = {**defaults, **{name.replace("_", "-"): value for name, value in settings.items()}}
         self.extra_lines: list[str] = []
 

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from ..bus.base import EventBackend, Follower
 from ..errors import BusError, LogLost, RunEnded, RunExists, Superseded
 from ..events import TERMINAL, EncodedEvent, GapEvent
-from .backend.support import LONG, OWNER, PATIENCE, assert_same, ending, failure, refused
+from .backend.support import LONG, OWNER, PATIENCE, assert_same, batch_of, ending, failure, refused
 from .model import ModelRun, Reader, Writer
 
 LIMIT = 30
@@ -218,7 +218,7 @@ class EventBackendMachine(RuleBasedStateMachine):
             assert self.wait(follower.next_batch()) == []
             assert follower.position == before
             return
-        self._check_batch(run, before, follower, self.wait(follower.next_batch()))
+        self._check_batch(run, before, follower, self.wait(batch_of(follower)))
 
     @rule(reader=readers)
     def cancel_a_read(self, reader: Reader) -> None:
@@ -250,7 +250,7 @@ class EventBackendMachine(RuleBasedStateMachine):
     def _rest(self, follower: Follower) -> list[EncodedEvent]:
         events: list[EncodedEvent] = []
         while not follower.ended:
-            events += self.wait(follower.next_batch())
+            events += self.wait(batch_of(follower))
         return events
 
     # -- what always holds ---------------------------------------------------------------------
@@ -274,8 +274,8 @@ class EventBackendMachine(RuleBasedStateMachine):
         first = self.wait(self.backend.get_run(run.key)).first_sequence
         follower = self.wait(self.backend.follow(run.key, after=first - 1))
         events: list[EncodedEvent] = []
-        while len(events) <= len(run.log) - first and run.log:
-            events += self.wait(follower.next_batch())
+        while len(events) <= len(run.log) - first:
+            events += self.wait(batch_of(follower))
         assert_same(events, run.log[first - 1 :])
         follower.close()
 

@@ -20,7 +20,7 @@ from .index import Index
 from .queue import Queue
 from .readers import Readers
 from .records import Keys, RedisClaim, RunKeys, Stored, stored
-from .scripts import APPEND, CREATE, END, GET, INTEND
+from .scripts import APPEND, CREATE, END, GET
 from .urls import parse
 
 PING_SECONDS: Final = 1.0
@@ -155,7 +155,7 @@ class RedisBackend(EventBackend):
         # In a cluster the record and the queue are apart. The intent comes first: should we die before the
         # run is queued, somebody's `Queue.sweep` finds it and does that.
         if not fence:
-            await commands.run(INTEND, (self._keys.intents,), key)
+            await parts.queue.intend(key)
         made, reply = await commands.run(CREATE, (keys.record, keys.log), *arguments)
         found = stored(key, reply)
         if made:
@@ -266,7 +266,7 @@ class _Parts:
         self.commands: Commands = kind(place, backend._size, backend._patience)
         self.hub = Hub(self.commands)
         self.queue = Queue(self.commands, keys, backend._process)
-        self.index = Index(self.commands, keys)
+        self.index = Index(self.commands, keys, backend._ttl)
         self.readers = Readers(self.commands, self.hub, backend._fetch)
         self.executing = Executing(
             self.commands, self.queue, keys, backend._process, backend._name, backend.head

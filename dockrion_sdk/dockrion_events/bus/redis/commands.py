@@ -23,7 +23,7 @@ class Commands(ABC):
     one_slot: bool
 
     def __init__(self, place: Place, size: int, patience: float) -> None:
-        self.text = place.text
+        self.text: str = place.text
         self._place = place
         self._size = size
         self._patience = patience

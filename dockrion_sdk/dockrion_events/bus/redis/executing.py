@@ -53,7 +53,7 @@ class Executing:
             remaining = deadline - self._loop.time()
             if claims or remaining <= 0:
                 return claims
-            pause = self._queue.pause(expired, remaining)
+            pause = self._queue.pause(expired, lease_seconds, remaining)
             claims = await self._claimed(await self._queue.wait(consumer, accepted, pause), lease_seconds)
             if claims:
                 return claims
@@ -105,10 +105,11 @@ class Executing:
             self._queue.held.add(entry)
         return claim
 
-    async def _is_waiting(self, key: str) -> bool:
+    async def _is_waiting(self, key: str) -> bool | None:
+        """Say whether a run is accepted and was never taken; None where there is no run."""
         record = self._keys.run(key).record
         status, entry = await self._commands.call(record, b"HMGET", record, b"st", b"en")
-        return bool(status == b"accepted" and not entry)
+        return None if status is None else status == b"accepted" and not entry
 
     # -- keeping -------------------------------------------------------------------------------
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...events import TERMINAL, EncodedEvent
 from ..notices import gap, run_lost
 
 if TYPE_CHECKING:
-    from .readers import Readers, RunReader
+    from .reader import RunReader
+    from .readers import Readers
+
+NUDGE_SECONDS: Final = 1.0
+"""So long a nudged reader still waits for stored events that are on their way."""
 
 
 class RedisFollower:
     """A cursor, and a future while its reader waits; see `dockrion_events.bus.Follower`."""
 
-    __slots__ = ("_arrival", "_closed", "_nudged", "_older", "_position", "_reader", "_readers")
+    __slots__ = ("_arrival", "_closed", "_late", "_nudged", "_older", "_position", "_reader", "_readers")
 
     def __init__(self, readers: Readers, reader: RunReader, after: int) -> None:
         self._readers = readers
@@ -23,6 +27,7 @@ class RedisFollower:
         self._position = after
         self._closed = False
         self._nudged = False
+        self._late = False  # nudged, and the log does not answer
         self._arrival: asyncio.Future[None] | None = None
         self._older: asyncio.Future[list[EncodedEvent]] | None = None
 
@@ -37,8 +42,8 @@ class RedisFollower:
     async def next_batch(self) -> list[EncodedEvent]:
         while not self._closed:
             batch = self._read()
-            if batch or self._nudged:
-                self._nudged = False
+            if batch or (self._nudged and (self._older is None or self._late)):
+                self._nudged = self._late = False
                 return batch
             if not self._closed:
                 await self._wait()
@@ -88,11 +93,19 @@ class RedisFollower:
         return batch
 
     async def _wait(self) -> None:
-        self._arrival = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._arrival = loop.create_future()
+        timer = loop.call_later(NUDGE_SECONDS, self._hurry) if self._nudged else None
         try:
             await self._arrival
         finally:
             self._arrival = None
+            if timer is not None:
+                timer.cancel()
+
+    def _hurry(self) -> None:
+        self._late = True
+        self.wake()
 
     def wake(self, error: BaseException | None = None) -> None:
         """Let a waiting `next_batch` look again, or raise ``error``."""

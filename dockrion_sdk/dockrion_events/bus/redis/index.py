@@ -9,11 +9,12 @@ from typing import Any, Final
 from ...errors import BackendUnavailable
 from ..base import RunRecord
 from .commands import Commands
+from .queue_scripts import FORGET
 from .records import Keys, microseconds, stored
-from .scripts import FORGET, GET
+from .scripts import GET
 
 INDEX_SECONDS: Final = 7 * 86_400
-"""An index that got no new run for so long is forgotten."""
+"""An index that got no new run for so long, and that of the runs themselves, is forgotten."""
 
 TIDY_EVERY: Final = 8
 TIDY_LOOKS: Final = 32
@@ -24,11 +25,12 @@ quarter of an index at most, about, and nobody has to go through all of them."""
 class Index:
     """A sorted set for each owner: the keys of runs by the microsecond of their creation.
 
-    Runs expire by themselves and stay in the index until they are noticed.
+    Runs expire by themselves and stay in the index until they are noticed. ``ttl`` and ``run_ttl`` are
+    milliseconds.
     """
 
-    def __init__(self, commands: Commands, keys: Keys) -> None:
-        self.ttl = INDEX_SECONDS * 1000
+    def __init__(self, commands: Commands, keys: Keys, run_ttl: int) -> None:
+        self.ttl: int = INDEX_SECONDS * 1000 + run_ttl
         self._commands = commands
         self._keys = keys
         self._tasks: set[asyncio.Task[None]] = set()

@@ -25,6 +25,9 @@ from .urls import Make
 Part: TypeAlias = bytes | str | int
 
 BATCH_CALLS: Final = 256
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""About so much is sent at once, where it is more than one call."""
+
 CROWD: Final = 16
 """So many calls in the queue are worth another connection."""
 
@@ -49,12 +52,12 @@ class Call:
     def __init__(
         self, parts: tuple[Part, ...], future: asyncio.Future[Any], deadline: float, source: bytes | None
     ) -> None:
-        self.parts = parts
-        self.future = future
-        self.deadline = deadline
-        self.source = source
-        self.slot = 0
-        self.asking = False
+        self.parts: tuple[Part, ...] = parts
+        self.future: asyncio.Future[Any] = future
+        self.deadline: float = deadline
+        self.source: bytes | None = source
+        self.slot: int = 0
+        self.asking: bool = False
 
     def settle(self, reply: Any) -> None:
         if not self.future.done():
@@ -87,9 +90,9 @@ class Lane:
         on_trouble: Callable[[Lane], None] | None = None,
         on_redirect: Callable[[Call, ResponseError], None] | None = None,
     ) -> None:
-        self.text = text
-        self.troubles = 0
-        self.troubled_at = float("-inf")
+        self.text: str = text
+        self.troubles: int = 0
+        self.troubled_at: float = float("-inf")
         self._make = make
         self._size = size
         self._reply_seconds = reply_seconds
@@ -175,6 +178,7 @@ class Lane:
         try:
             while True:
                 if not self._queue:
+                    self._awake = False
                     resting = self._loop.create_future()
                     self._idle.append(resting)
                     await resting
@@ -193,19 +197,23 @@ class Lane:
 
     def _take(self) -> list[Call]:
         queue = self._queue
-        if len(queue) <= BATCH_CALLS:
-            batch = [call for call in queue if not call.future.done()]
-            queue.clear()
-            return batch
-        batch = [queue.popleft() for _ in range(BATCH_CALLS)]
-        self._wake()
-        return [call for call in batch if not call.future.done()]
+        batch: list[Call] = []
+        weight = 0
+        while queue and len(batch) < BATCH_CALLS and weight < BATCH_BYTES:
+            call = queue.popleft()
+            if not call.future.done():
+                batch.append(call)
+                parts = call.parts
+                weight += len(parts) * len(parts[-1]) if isinstance(parts[-1], bytes) else 0
+        if queue:
+            self._wake()
+        return batch
 
     async def _exchange(self, connection: AbstractConnection, batch: list[Call]) -> None:
         answered = 0
         try:
             self._sent_at = self._loop.time()
-            async with asyncio.timeout(self._reply_seconds):
+            async with asyncio.timeout(self._reply_seconds) as patience:
                 await connection.send_packed_command(_packed(batch), check_health=False)
                 for call in batch:
                     try:
@@ -220,6 +228,11 @@ class Lane:
                         raise
                     call.settle(reply)
                     answered += 1
+                    if answered % 16 == 0:
+                        patience.reschedule(self._loop.time() + self._reply_seconds)
+            if self._failures:
+                self._failures = 0
+                self.troubled_at = self._loop.time()
         except FAILURES as error:
             await connection.disconnect(nowait=True)
             self._lost(batch[answered:], error)
@@ -242,9 +255,6 @@ class Lane:
             await connection.disconnect(nowait=True)
             self._lost((), error)
             return False
-        if self._failures:
-            self._failures = 0
-            self.troubled_at = self._loop.time()
         return True
 
     # -- what goes wrong -----------------------------------------------------------------------
@@ -279,11 +289,12 @@ class Lane:
         self._queue.extendleft(reversed(calls))
         if self._on_trouble is not None:
             self._on_trouble(self)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep()
 
     def _sweep(self) -> None:
-        """Fail the calls whose time is over, while there is trouble."""
+        """Fail the calls whose time is over; regularly, while there is trouble."""
         self._sweeper = None
         now = self._loop.time()
         late = [call for call in self._queue if call.deadline < now]
@@ -293,7 +304,7 @@ class Lane:
             self._queue.extend(kept)
         for call in late:
             call.fail(self._unavailable(self._failure))
-        if self._failures and not self._closed:
+        if self._queue and not self._closed:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _unavailable(self, error: BaseException | None) -> BackendUnavailable:

@@ -21,8 +21,9 @@ from redis.asyncio.connection import AbstractConnection
 from ...errors import BackendUnavailable
 from .commands import Commands
 from .lanes import CONNECT_SECONDS, FAILURES, Part
+from .queue_scripts import ENQUEUE, FORGET, INTEND, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY
 from .records import Keys
-from .scripts import ENQUEUE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY, Script
+from .scripts import Script
 
 GROUP: Final = b"executors"
 LONGEST_BLOCK: Final = 1.0
@@ -32,7 +33,7 @@ SPAN_SECONDS: Final = 2 * 86_400
 LONGEST_LEASE: Final = 86_400
 GRACE_SECONDS: Final = 10.0
 
-LONGEST_PATIENCE: Final = 5.0
+RENEWAL_SECONDS: Final = 5.0
 """So long others get to renew their leases after Redis was away."""
 
 LONGEST_LOOK: Final = 0.5
@@ -43,6 +44,8 @@ INTENT_SECONDS: Final = 10.0
 """After so long, who meant to queue a run is taken for dead."""
 
 FORGET_INTENT_SECONDS: Final = 3600.0
+"""After so long, who meant to make a run and did not is taken for dead as well."""
+
 IDLE_CONSUMER_SECONDS: Final = 3600.0
 
 
@@ -117,16 +120,18 @@ class Queue:
 
         After a time without Redis everybody's leases have expired: all get the time to renew them.
         """
-        now = self._loop.time()
-        return now >= self._look_at and now - self._commands.troubled_at > min(
-            lease_seconds / 2, LONGEST_PATIENCE
-        )
+        return self._loop.time() >= self._recover_at(lease_seconds)
 
-    def pause(self, expired: int, seconds: float) -> float:
+    def _recover_at(self, lease_seconds: float) -> float:
+        renewed = self._commands.troubled_at + min(lease_seconds / 2, RENEWAL_SECONDS)
+        return max(self._look_at, renewed)
+
+    def pause(self, expired: int, lease_seconds: float, seconds: float) -> float:
         """Return for how much of this time a `wait` may last."""
         if expired <= 0:
             return min(seconds, LONGEST_BLOCK)
-        return max(0.001, min(seconds, LONGEST_BLOCK, self._look_at - self._loop.time()))
+        until_look = self._recover_at(lease_seconds) - self._loop.time()
+        return max(0.001, min(seconds, LONGEST_BLOCK, until_look))
 
     async def wait(self, consumer: bytes, accepted: int, seconds: float) -> list[Taken]:
         """Wait for new entries for a while, on a connection of its own, and take them."""
@@ -180,11 +185,8 @@ class Queue:
 
     def lease(self, entries: Sequence[bytes], seconds: float) -> asyncio.Future[Any]:
         """Begin the leases of these entries, or begin them anew; what is not pending is left alone."""
-        queue = self._keys.queue
         consumer = next(iter(self._consumers))  # the one that took them, or another of this process
-        return self._commands.call(
-            queue, b"XCLAIM", queue, GROUP, consumer, 0, *entries, b"IDLE", _idle(seconds), b"JUSTID"
-        )
+        return self._commands.run(LEASE, (self._keys.queue,), GROUP, consumer, _idle(seconds), *entries)
 
     def drop(self, entries: Sequence[bytes]) -> list[asyncio.Future[Any]]:
         """Remove entries from the queue; if that is lost, whoever takes them next does it."""
@@ -202,23 +204,32 @@ class Queue:
 
     # -- what fell between ---------------------------------------------------------------------
 
+    async def intend(self, key: str) -> None:
+        """Note that a run is about to be made and queued; only where the two cannot be one step."""
+        await self._commands.run(INTEND, (self._keys.intents,), key)
+
     async def enqueue(self, key: str) -> None:
-        """Queue a run that has its record; only where the two cannot be made in one step."""
+        """Queue a run that has its record, behind `intend`."""
         await self._commands.run(ENQUEUE, (self._keys.queue, self._keys.intents), key)
 
-    async def sweep(self, waiting: Callable[[str], Awaitable[bool]]) -> None:
+    async def sweep(self, waiting: Callable[[str], Awaitable[bool | None]]) -> None:
         """Now and then, queue the runs whose creator died before it could.
 
-        ``waiting`` says whether a run is accepted and was never taken.
+        ``waiting`` says whether a run is accepted and was never taken, or None where there is no run.
         """
         if self._loop.time() - self._swept_at < SWEEP_SECONDS:
             return
         self._swept_at = self._loop.time()
         intents = self._keys.intents
-        times = _ms(INTENT_SECONDS), _ms(FORGET_INTENT_SECONDS)
-        for key in await self._commands.run(OVERDUE, (intents,), *times):
-            if await waiting(key.decode()):
+        found, forgotten = await self._commands.run(
+            OVERDUE, (intents,), _ms(INTENT_SECONDS), _ms(FORGET_INTENT_SECONDS)
+        )
+        for key, score in zip(found[::2], found[1::2], strict=True):
+            state = await waiting(key.decode())
+            if state:
                 await self.enqueue(key.decode())
+            elif state is not None or float(score) < float(forgotten):
+                await self._commands.run(FORGET, (intents,), key, score)
 
     async def close(self) -> None:
         """Forget this process's consumers, but for those that still hold something."""

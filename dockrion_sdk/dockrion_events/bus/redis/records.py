@@ -39,9 +39,9 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix.encode()
-        self.queue = self._prefix + b"{queue}"
-        self.intents = self._prefix + b"{queue}:intents"
-        self.processes = self._prefix + b"process:"
+        self.queue: bytes = self._prefix + b"{queue}"
+        self.intents: bytes = self._prefix + b"{queue}:intents"
+        self.processes: bytes = self._prefix + b"process:"
 
     def run(self, key: str) -> RunKeys:
         tag = key.encode()
@@ -105,7 +105,7 @@ class RedisClaim(Claim):
         self, found: Stored, keys: RunKeys, entry: bytes, head: tuple[Part, ...], revoked: asyncio.Future[str]
     ) -> None:
         super().__init__(found.record, found.record.attempt, revoked)
-        self.fence = found.fence
-        self.keys = keys
-        self.entry = entry
-        self.head = head
+        self.fence: bytes = found.fence
+        self.keys: RunKeys = keys
+        self.entry: bytes = entry
+        self.head: tuple[Part, ...] = head

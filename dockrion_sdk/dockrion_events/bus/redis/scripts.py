@@ -36,11 +36,11 @@ class Script:
     __slots__ = ("sha", "source")
 
     def __init__(self, source: str) -> None:
-        self.source = source.encode()
-        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        self.source: bytes = source.encode()
+        self.sha: bytes = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
 
-_CLOCK: Final = """
+CLOCK: Final = """
 local function now()
   local t = redis.call('TIME')
   return string.format('%.0f', t[1] * 1000000 + t[2])
@@ -85,7 +85,7 @@ end
 """log; first id, events, bytes -> entries, at most so many and so large, but one at least."""
 
 CREATE: Final = Script(
-    _CLOCK
+    CLOCK
     + _DUMP
     + """
 local rec, log, queue, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -112,7 +112,7 @@ return {1, dump(rec, log)}
 of a run without lease and of the index -> {1 if made by this call else 0, record}."""
 
 APPEND: Final = Script(
-    _CLOCK
+    CLOCK
     + _ENDED
     + """
 local rec, log = KEYS[1], KEYS[2]
@@ -174,7 +174,7 @@ sequence, bytes of the largest, status that a terminal event gives or '', then t
 -> 1, or ``gone``, ``ended``, ``superseded``, ``hole``."""
 
 END: Final = Script(
-    _CLOCK
+    CLOCK
     + _DUMP
     + _ENDED
     + """
@@ -204,7 +204,7 @@ return dump(rec, log)
 started and of the terminal event -> the record, or nil."""
 
 CLAIM: Final = Script(
-    _CLOCK
+    CLOCK
     + _DUMP
     + _ENDED
     + """
@@ -238,153 +238,3 @@ redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1])
 return 1
 """)
 """record; fence -> 1 if the run is accepted again, 0 if the right was gone."""
-
-_GROUP: Final = """
-local function grouped(...)
-  local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err and string.find(reply.err, 'NOGROUP') then
-    redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
-    reply = redis.pcall(...)
-  end
-  if type(reply) == 'table' and reply.err then error(reply.err) end
-  return reply
-end
-"""
-
-TAKE: Final = Script(
-    _GROUP
-    + """
-local reply = grouped('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
-local out = {}
-if reply then
-  for _, entry in ipairs(reply[1][2]) do
-    out[#out + 1] = entry[1]
-    out[#out + 1] = entry[2] and entry[2][2] or ''
-  end
-end
-return out
-"""
-)
-"""queue; group, consumer, count -> entry, key, entry, key …: what nobody has taken yet, oldest first."""
-
-_KEYS_OF: Final = """
-local function keyed(ids)
-  local out = {}
-  for _, id in ipairs(ids) do
-    local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
-    if entry then
-      out[#out + 1] = id
-      out[#out + 1] = entry[2][2]
-    else
-      redis.call('XACK', KEYS[1], ARGV[1], id)
-    end
-  end
-  return out
-end
-"""
-
-RECOVER: Final = Script(
-    _GROUP
-    + _KEYS_OF
-    + """
-local span, longest, grace = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local count = tonumber(ARGV[7])
-local ids, soonest, from = {}, -1, '-'
-repeat
-  local page = grouped('XPENDING', KEYS[1], ARGV[1], from, '+', 1000)
-  for _, entry in ipairs(page) do
-    local idle = entry[3]
-    local left = (idle < span - longest and grace or span) - idle
-    if left <= 0 and #ids < count then
-      ids[#ids + 1] = entry[1]
-    elseif soonest < 0 or left < soonest then
-      soonest = math.max(left, 0)
-    end
-  end
-  if #page > 0 then from = '(' .. page[#page][1] end
-until #page < 1000
-local out = {}
-if #ids > 0 then
-  local call = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
-  for _, id in ipairs(ids) do call[#call + 1] = id end
-  for _, option in ipairs({'IDLE', ARGV[6], 'JUSTID'}) do call[#call + 1] = option end
-  out = keyed(redis.call(unpack(call)))
-end
-table.insert(out, 1, soonest)
-return out
-"""
-)
-"""queue; group, consumer, span, longest lease, grace, idle of a new lease (all in ms), count -> ms until
-the next lease expires or -1, then entry, key …: what has expired, now leased to this consumer."""
-
-MINE: Final = Script(
-    _GROUP
-    + _KEYS_OF
-    + """
-local ids = {}
-local pending = grouped('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
-for i, entry in ipairs(pending) do ids[i] = entry[1] end
-return keyed(ids)
-"""
-)
-"""queue; group, consumer -> entry, key …: what this consumer has taken and not finished."""
-
-REQUEUE: Final = Script("""
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
-redis.call('XADD', KEYS[1], '*', 'k', ARGV[3])
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('XDEL', KEYS[1], ARGV[2])
-return 1
-""")
-"""queue; group, entry, key: put a run that was taken through ``entry`` at the end of the queue."""
-
-TIDY: Final = Script("""
-local gone = 0
-for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local fields = {}
-  for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
-  if fields.pending == 0 and (fields.idle > tonumber(ARGV[3]) or fields.name == ARGV[2]) then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], fields.name)
-    gone = gone + 1
-  end
-end
-return gone
-""")
-"""queue; group, consumer, ms: forget that consumer, and those that were idle for so long."""
-
-INTEND: Final = Script(
-    _CLOCK
-    + """
-redis.call('ZADD', KEYS[1], now(), ARGV[1])
-return 1
-"""
-)
-"""intents; key: note that the run ``key`` is about to be made and queued (cluster only)."""
-
-ENQUEUE: Final = Script("""
-redis.call('XADD', KEYS[1], '*', 'k', ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-return 1
-""")
-"""queue, intents; key: queue a run whose record is there. Twice does no harm: one of the entries counts."""
-
-OVERDUE: Final = Script(
-    _CLOCK
-    + """
-local before = string.format('%.0f', now() - ARGV[1] * 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now() - ARGV[2] * 1000))
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, 100)
-"""
-)
-"""intents; ms, ms -> keys of intents that are older than the first time; those older than the second go."""
-
-FORGET: Final = Script("""
-local gone = 0
-for i = 1, #ARGV, 2 do
-  if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[i + 1] then
-    gone = gone + redis.call('ZREM', KEYS[1], ARGV[i])
-  end
-end
-return gone
-""")
-"""index; member, score …: remove those members that still have that score."""

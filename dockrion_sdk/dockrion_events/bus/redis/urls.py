@@ -7,7 +7,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
@@ -149,14 +151,17 @@ class Master:
     def __init__(self, place: Place) -> None:
         options = dict(place.options)
         tls = options.pop("connection_class", None) is SSLConnection
-        timing = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
         secure = {name: value for name, value in options.items() if name.startswith("ssl")}
+        asking = {
+            "ssl": tls,
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),  # there are other sentinels to ask
+            "socket_timeout": SENTINEL_SECONDS,
+            "socket_connect_timeout": SENTINEL_SECONDS,
+        }
         self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            place.nodes,
-            sentinel_kwargs={
-                **place.sentinel_options, **timing, **secure, "ssl": tls, "protocol": 2, "retry": None
-            },
-        )  # fmt: skip
+            place.nodes, sentinel_kwargs={**asking, **secure, **place.sentinel_options}
+        )
         self._pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
             place.service, self._sentinel, ssl=tls, **options
         )

@@ -147,6 +147,7 @@ class RunTests(EventBackendTests):
             pages: list[RunRecord] = []
             while page := await backend.list_runs("owner-0", limit=2, before=pages[-1] if pages else None):
                 assert len(page) <= 2
+                assert page[0] not in pages
                 pages += page
             assert pages == expected
             assert [run.key for run in await backend.list_runs(OWNER, limit=10)] == ["opened"]

@@ -111,16 +111,16 @@ async def opened(backend: EventBackend, key: str, log: Sequence[EncodedEvent] = 
 
 
 async def claimed(backend: EventBackend, *, lease_seconds: float = LONG) -> Claim:
-    """Claim the oldest accepted run."""
-    (claim,) = await backend.claim(
-        "executor", accepted=1, expired=0, lease_seconds=lease_seconds, timeout=PATIENCE
+    """Claim the oldest accepted run; wait for it, but not until the call itself looks for the last time."""
+    (claim,) = await soon(
+        backend.claim("executor", accepted=1, expired=0, lease_seconds=lease_seconds, timeout=LONG)
     )
     return claim
 
 
 async def taken_over(backend: EventBackend) -> Claim:
     """Wait for a lease to expire, and claim its run."""
-    (claim,) = await backend.claim("other", accepted=0, expired=1, lease_seconds=LONG, timeout=PATIENCE)
+    (claim,) = await soon(backend.claim("other", accepted=0, expired=1, lease_seconds=LONG, timeout=LONG))
     return claim
 
 
@@ -138,11 +138,18 @@ async def soon(awaitable: Awaitable[_T]) -> _T:
     return await asyncio.wait_for(awaitable, PATIENCE)
 
 
+async def batch_of(follower: Follower) -> list[EncodedEvent]:
+    """Return the next batch of a follower that nobody nudges."""
+    batch = await soon(follower.next_batch())
+    assert batch or follower.ended, "an empty batch came before the end"
+    return batch
+
+
 async def read(follower: Follower, count: int) -> list[EncodedEvent]:
     """Return the next ``count`` events or more; fewer where the end comes first."""
     events: list[EncodedEvent] = []
     while len(events) < count and not follower.ended:
-        events += await soon(follower.next_batch())
+        events += await batch_of(follower)
     return events
 
 
@@ -150,7 +157,7 @@ async def rest(follower: Follower) -> list[EncodedEvent]:
     """Return everything up to the end."""
     events: list[EncodedEvent] = []
     while not follower.ended:
-        events += await soon(follower.next_batch())
+        events += await batch_of(follower)
     assert await soon(follower.next_batch()) == [], "something came behind the end"
     return events
 

@@ -1,0 +1,173 @@
+"""What Redis does with the queue in one step: Lua scripts; see `queue` and, for runs, `scripts`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .scripts import CLOCK, Script
+
+_GROUP: Final = """
+local function grouped(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err and string.find(reply.err, 'NOGROUP') then
+    redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+    reply = redis.pcall(...)
+  end
+  if type(reply) == 'table' and reply.err then error(reply.err) end
+  return reply
+end
+"""
+
+TAKE: Final = Script(
+    _GROUP
+    + """
+local reply = grouped('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '>')
+local out = {}
+if reply then
+  for _, entry in ipairs(reply[1][2]) do
+    out[#out + 1] = entry[1]
+    out[#out + 1] = entry[2] and entry[2][2] or ''
+  end
+end
+return out
+"""
+)
+"""queue; group, consumer, count -> entry, key, entry, key …: what nobody has taken yet, oldest first."""
+
+_KEYS_OF: Final = """
+local function keyed(ids)
+  local out = {}
+  for _, id in ipairs(ids) do
+    local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+    if entry then
+      out[#out + 1] = id
+      out[#out + 1] = entry[2][2]
+    else
+      redis.call('XACK', KEYS[1], ARGV[1], id)
+    end
+  end
+  return out
+end
+"""
+
+RECOVER: Final = Script(
+    _GROUP
+    + _KEYS_OF
+    + """
+local span, longest, grace = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local count = tonumber(ARGV[7])
+local ids, soonest, from = {}, -1, '-'
+repeat
+  local page = grouped('XPENDING', KEYS[1], ARGV[1], from, '+', 1000)
+  for _, entry in ipairs(page) do
+    local idle = entry[3]
+    local left = (idle < span - longest and grace or span) - idle
+    if left <= 0 and #ids < count then
+      ids[#ids + 1] = entry[1]
+    elseif soonest < 0 or left < soonest then
+      soonest = math.max(left, 0)
+    end
+  end
+  if #page > 0 then from = '(' .. page[#page][1] end
+until #page < 1000
+local out = {}
+if #ids > 0 then
+  local call = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
+  for _, id in ipairs(ids) do call[#call + 1] = id end
+  for _, option in ipairs({'IDLE', ARGV[6], 'JUSTID'}) do call[#call + 1] = option end
+  out = keyed(redis.call(unpack(call)))
+end
+table.insert(out, 1, soonest)
+return out
+"""
+)
+"""queue; group, consumer, span, longest lease, grace, idle of a new lease (all in ms), count -> ms until
+the next lease expires or -1, then entry, key …: what has expired, now leased to this consumer."""
+
+LEASE: Final = Script(
+    _GROUP
+    + """
+local call = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
+for i = 4, #ARGV do call[#call + 1] = ARGV[i] end
+for _, option in ipairs({'IDLE', ARGV[3], 'JUSTID'}) do call[#call + 1] = option end
+return #grouped(unpack(call))
+"""
+)
+"""queue; group, consumer, idle in ms, entries: begin the leases of those that are pending."""
+
+MINE: Final = Script(
+    _GROUP
+    + _KEYS_OF
+    + """
+local ids = {}
+local pending = grouped('XPENDING', KEYS[1], ARGV[1], '-', '+', 1000, ARGV[2])
+for i, entry in ipairs(pending) do ids[i] = entry[1] end
+return keyed(ids)
+"""
+)
+"""queue; group, consumer -> entry, key …: what this consumer has taken and not finished."""
+
+REQUEUE: Final = Script(
+    _GROUP
+    + """
+if #grouped('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+redis.call('XADD', KEYS[1], '*', 'k', ARGV[3])
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+return 1
+"""
+)
+"""queue; group, entry, key: put a run that was taken through ``entry`` at the end of the queue."""
+
+TIDY: Final = Script("""
+local gone = 0
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local fields = {}
+  for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
+  if fields.pending == 0 and (fields.idle > tonumber(ARGV[3]) or fields.name == ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], fields.name)
+    gone = gone + 1
+  end
+end
+return gone
+""")
+"""queue; group, consumer, ms: forget that consumer, and those that were idle for so long."""
+
+INTEND: Final = Script(
+    CLOCK
+    + """
+redis.call('ZADD', KEYS[1], now(), ARGV[1])
+return 1
+"""
+)
+"""intents; key: note that the run ``key`` is about to be made and queued (cluster only)."""
+
+ENQUEUE: Final = Script("""
+redis.call('XADD', KEYS[1], '*', 'k', ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return 1
+""")
+"""queue, intents; key: queue a run whose record is there. Twice does no harm: one of the entries counts."""
+
+OVERDUE: Final = Script(
+    CLOCK
+    + """
+local before = string.format('%.0f', now() - ARGV[1] * 1000)
+return {
+  redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'WITHSCORES', 'LIMIT', 0, 100),
+  string.format('%.0f', now() - ARGV[2] * 1000)
+}
+"""
+)
+"""intents; ms, ms -> {key, score, … of the intents older than the first time, score of the second}."""
+
+FORGET: Final = Script("""
+local gone = 0
+for i = 1, #ARGV, 2 do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    gone = gone + redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end
+return gone
+""")
+"""index; member, score …: remove those members that still have that score."""
