@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from .readers import Readers
 
 BATCH_EVENTS: Final = 512
-BATCH_BYTES: Final = 256 * 1024
+BATCH_BYTES: Final = 64 * 1024
+"""What a follower gets at once, unless one event is larger: it is what a slow reader costs."""
+
 WINDOW_EVENTS: Final = 2048
 WINDOW_BYTES: Final = 1024 * 1024
 
 SMALL_EVENT: Final = 2048
-"""Where no event is larger, a batch is small enough without being weighed."""
+"""Where no event is larger, events are counted and not weighed."""
 
 
 def decoded(entries: Sequence[Any]) -> list[EncodedEvent]:
@@ -67,7 +69,11 @@ class RunReader:
         """Return what follows ``after``, which is below the top, or None where the window begins later."""
         window = self._window
         start = after - self.top + len(window)
-        return window[start : start + BATCH_EVENTS] if start >= 0 else None
+        return window[start : start + self._at_once()] if start >= 0 else None
+
+    def _at_once(self) -> int:
+        """Return how many events a follower gets at once: so many as are not too large in any case."""
+        return max(1, min(BATCH_EVENTS, BATCH_BYTES // max(1, self._largest)))
 
     def older(self, after: int) -> asyncio.Future[list[EncodedEvent]]:
         """Read what follows ``after`` from the log; followers at the same place share it."""
@@ -83,7 +89,7 @@ class RunReader:
             reading.exception()  # whoever asked may be gone
 
     async def _read(self, after: int) -> list[EncodedEvent]:
-        events = decoded(await self._request(after))
+        events = decoded(await self._request(after, self._at_once()))
         if events and events[0].sequence == after + 1:
             self.offer(events)
         elif not events:
@@ -92,12 +98,12 @@ class RunReader:
                 self.vanish()  # the record is there, and its log is not
         return events
 
-    def _request(self, after: int) -> asyncio.Future[Any]:
-        """Ask for a batch; where events may be large, by a script that counts their bytes."""
+    def _request(self, after: int, count: int = BATCH_EVENTS) -> asyncio.Future[Any]:
+        """Ask for up to ``count`` events; where events may be large, by a script that counts their bytes."""
         commands, log = self._readers.commands, self.keys.log
         start = b"%d-0" % (after + 1)
         if self._largest <= SMALL_EVENT:
-            return commands.call(log, b"XRANGE", log, start, b"+", b"COUNT", BATCH_EVENTS)
+            return commands.call(log, b"XRANGE", log, start, b"+", b"COUNT", count)
         return commands.run(READ, (log,), start, BATCH_EVENTS, BATCH_BYTES)
 
     # -- what wakes it -------------------------------------------------------------------------
