@@ -33,6 +33,9 @@ log = logging.getLogger("dockrion")
 CLAIM_SECONDS: Final = 0.5
 """How long one look for accepted runs waits for the first; an executor ends within it."""
 
+ACCEPT_SECONDS: Final = 0.002
+"""How long runs that are accepted after one that was begun at once gather, to be claimed together."""
+
 SWEEP_SECONDS: Final = 2.0
 """How often runs are looked for whose executor is gone."""
 
@@ -154,9 +157,11 @@ class Executor:
             self._changed.clear()
             await self._changed.wait()
             return
-        await self._claim(accepted=free, expired=0, timeout=CLAIM_SECONDS)
+        if await self._claim(accepted=free, expired=0, timeout=CLAIM_SECONDS):
+            await asyncio.sleep(ACCEPT_SECONDS)
 
-    async def _claim(self, *, accepted: int, expired: int, timeout: float) -> None:
+    async def _claim(self, *, accepted: int, expired: int, timeout: float) -> bool:
+        """Begin what can be claimed; say whether there was something."""
         async with self._claiming:
             claims = await self._backend.claim(
                 self.name,
@@ -170,6 +175,7 @@ class Executor:
                     await self._backend.release(claim)
                 else:
                     self._begin(claim)
+            return bool(claims)
 
     async def _sweep(self) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
