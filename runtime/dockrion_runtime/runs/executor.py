@@ -34,6 +34,9 @@ log = logging.getLogger("dockrion")
 CLAIM_SECONDS: Final = 0.5
 """How long one look for accepted runs waits for the first; an executor ends within it."""
 
+ACCEPT_SECONDS: Final = 0.002
+"""How long runs that are accepted after one that was begun at once gather, to be claimed together."""
+
 SWEEP_SECONDS: Final = 2.0
 """How often runs are looked for whose executor is gone."""
 
@@ -164,20 +167,24 @@ class Executor:
             self._changed.clear()
             await self._changed.wait()
             return
-        await self._claim(lost=False)
+        if await self._claim(lost=False):
+            await asyncio.sleep(ACCEPT_SECONDS)
 
     async def _sweep(self) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         await self._claim(lost=True)
 
-    async def _claim(self, *, lost: bool) -> None:
-        """Claim and begin runs: those that were accepted, or those whose executor is gone."""
+    async def _claim(self, *, lost: bool) -> bool:
+        """Claim and begin runs: those that were accepted, or those whose executor is gone.
+
+        Says whether there were any.
+        """
         async with self._claiming:
             wanted = self._free  # looked at only now: while this waited, others were begun
             if lost:
                 wanted = AT_ONCE if self._fate.on_lost == "fail" else min(wanted, AT_ONCE)
             if self._stopping or wanted <= 0:
-                return
+                return False
             claims = await self._backend.claim(
                 self.name,
                 accepted=0 if lost else wanted,
@@ -190,6 +197,7 @@ class Executor:
                     self._begin(claim, lost)
                 elif not lost:  # a lost one, handed back, would pass for one that had never begun
                     await self._backend.release(claim)
+            return bool(claims)
 
     async def _renew(self) -> None:
         claims = list(self._running.values())

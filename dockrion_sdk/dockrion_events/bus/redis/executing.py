@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ...errors import BusError, LogLost, RunEnded, RunNotFound, Superseded
 from ..base import ENDED
@@ -12,6 +12,9 @@ from .commands import Commands
 from .queue import Queue, Taken
 from .records import Keys, RedisClaim, RunKeys, Stored, stored
 from .scripts import CLAIM, RELEASE
+
+DROP_SECONDS: Final = 0.01
+"""How long entries of the queue that lead to nothing any more gather before they are removed."""
 
 
 class Executing:
@@ -35,6 +38,7 @@ class Executing:
         self._loop = asyncio.get_running_loop()
         self._claims: dict[str, RedisClaim] = {}  # the newest of each run
         self._by_fence: dict[bytes, RedisClaim] = {}
+        self._useless: list[bytes] = []  # entries to remove soon
         self._dropping: set[asyncio.Future[Any]] = set()
 
     # -- taking --------------------------------------------------------------------------------
@@ -196,7 +200,18 @@ class Executing:
         self._queue.held.discard(claim.entry)
 
     def _drop(self, entries: Sequence[bytes]) -> None:
-        """Remove entries in the background; should it fail, whoever takes them next does it."""
+        """Remove entries in the background; should it fail, whoever takes them next does it.
+
+        Nothing waits for it, so those of many runs gather for one command.
+        """
+        if not self._useless:
+            self._loop.call_later(DROP_SECONDS, self._drop_now)
+        self._useless += entries
+
+    def _drop_now(self) -> None:
+        entries, self._useless = self._useless, []
+        if not entries:
+            return
         for dropping in self._queue.drop(entries):
             self._dropping.add(dropping)
             dropping.add_done_callback(self._dropped)
@@ -207,6 +222,7 @@ class Executing:
             dropping.exception()
 
     async def close(self) -> None:
+        self._drop_now()
         if self._dropping:
             await asyncio.wait(self._dropping, timeout=1)
         self._claims.clear()

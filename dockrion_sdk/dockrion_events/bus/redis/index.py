@@ -93,6 +93,10 @@ class Index:
             page = await self._commands.call(index, b"ZRANDMEMBER", index, TIDY_LOOKS, b"WITHSCORES")
             members = list(zip(page[::2], page[1::2], strict=True))
             records = [self._keys.run(member.decode()).record for member, _ in members]
+            if not self._commands.one_slot and records:  # most often all are there, and one command says so
+                found = await self._commands.call(index, b"EXISTS", *records)
+                if found == len(records):
+                    return
             there = await asyncio.gather(
                 *(self._commands.call(record, b"EXISTS", record) for record in records)
             )

@@ -23,7 +23,7 @@ WINDOW_EVENTS: Final = 2048
 WINDOW_BYTES: Final = 1024 * 1024
 
 SMALL_EVENT: Final = 2048
-"""Where no event is larger, a batch is small enough without being weighed."""
+"""Where no event is larger, events are counted and not weighed."""
 
 
 def decoded(entries: Sequence[Any]) -> list[EncodedEvent]:

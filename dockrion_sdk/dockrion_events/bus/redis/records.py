@@ -45,7 +45,7 @@ class Keys:
 
     def run(self, key: str) -> RunKeys:
         tag = key.encode()
-        if not tag.isalnum() and any(mark in tag for mark in b"{}%"):  # braces would end the hash tag
+        if b"{" in tag or b"}" in tag or b"%" in tag:  # braces would end the hash tag
             tag = tag.replace(b"%", b"%25").replace(b"{", b"%7B").replace(b"}", b"%7D")
         base = b"%brun:{%b}" % (self._prefix, tag)
         return RunKeys(base, base + b":log", base + b":top")
