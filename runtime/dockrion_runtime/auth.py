@@ -72,8 +72,11 @@ class Authenticator:
         self.secrets = ring.secrets
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        if handler.opt.get(OPEN):
-            return
+        if not handler.opt.get(OPEN):
+            self.authenticate(connection)
+
+    def authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        """Find the owner of a request or a socket. Raises `Problem` 401."""
         if any(name.lower() in _IN_QUERY for name in connection.query_params):
             raise self._refusal("a key in a query string ends up in logs, so it is refused there")
         key = connection.headers.get(self._header)

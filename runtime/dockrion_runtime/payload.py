@@ -35,13 +35,18 @@ def read_payload(
     if not isinstance(payload, dict):
         kind = _KINDS.get(type(payload), "a number")
         raise Problem(400, "NOT_AN_OBJECT", f"{name} has to be a JSON object, and it is {kind}")
+    check_payload(payload, schema)
+    return payload
+
+
+def check_payload(payload: dict[str, Any], schema: Draft202012Validator | None) -> None:
+    """Raise `Problem` 422 where a payload does not fit the schema."""
     if schema is not None:
         found = faults(schema, payload)
         if found:
             first = found[0]
             detail = f"the payload does not fit the input schema: {first['path']}: {first['message']}"
             raise Problem(422, "INVALID_INPUT", detail, errors=found)
-    return payload
 
 
 def faults(schema: Draft202012Validator, value: Any) -> list[dict[str, str]]:

@@ -46,8 +46,13 @@ def overloaded(detail: str, *, code: str = "OVERLOADED", retry_after: int = 1) -
     return Problem(503, code, detail, headers={"Retry-After": str(retry_after)})
 
 
-def problem_response(problem: Problem) -> Response[bytes]:
-    """Return the answer that a problem stands for."""
+def unavailable() -> Problem:
+    """Return the 503 for a store that does not answer; its address is nothing for clients."""
+    return overloaded("the store of runs does not answer", code="STORE_UNAVAILABLE")
+
+
+def problem_body(problem: Problem) -> bytes:
+    """Return a problem's document."""
     body = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
@@ -56,8 +61,13 @@ def problem_response(problem: Problem) -> Response[bytes]:
         "detail": problem.detail,
         **problem.extra,
     }
+    return encode_json(body)
+
+
+def problem_response(problem: Problem) -> Response[bytes]:
+    """Return the answer that a problem stands for."""
     return Response(
-        encode_json(body), status_code=problem.status, media_type=PROBLEM_JSON, headers=problem.headers
+        problem_body(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=problem.headers
     )
 
 

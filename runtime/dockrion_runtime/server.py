@@ -140,6 +140,8 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
         lifespan="on",
         server_header=False,
         proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=app.state.service.dockfile.expose.max_body_bytes,
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,

@@ -17,7 +17,7 @@ from dockrion_events.bus.names import ID, ID_RULE
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
-from .payload import faults, read_payload, validator
+from .payload import check_payload, faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
 from .wire import body_of, query
@@ -26,6 +26,13 @@ MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
 LAST_WORDS_SECONDS: Final = 0.3
 """Seconds in which streams that the shutdown ended may still send their last event."""
+
+
+class LeavesOff(Protocol):
+    """A connection that outlives its executions, and is closed when the server shuts down."""
+
+    async def leave_off(self) -> None:
+        """Close in a way that makes the client come back elsewhere."""
 
 
 class RunsOfService(Protocol):
@@ -60,6 +67,7 @@ class Service:
         self.ready = False
         self.draining = False
         self.runs: RunsOfService | None = None
+        self.sockets: set[LeavesOff] = set()
         self._silent = EventsFilter("minimal")
         self._active = 0
         self._executions: set[Execution[Any]] = set()
@@ -79,6 +87,10 @@ class Service:
         except TimeoutError:
             raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {BODY_SECONDS:g} s") from None
         return read_payload(body, self._input)
+
+    def check_payload(self, payload: dict[str, Any]) -> None:
+        """Hold a payload against ``io_schema.input``. Raises `Problem`."""
+        check_payload(payload, self._input)
 
     def new_request_id(self) -> str:
         """Return a fresh identifier, used for nothing but correlation."""
@@ -214,6 +226,7 @@ class Service:
         await self._drain_streams(grace)
         if runs is not None:
             await runs
+        await asyncio.gather(*(socket.leave_off() for socket in self.sockets), return_exceptions=True)
 
     async def _drain_streams(self, grace: float) -> None:
         if not await self.idle_within(grace):

@@ -24,7 +24,7 @@ FAULT = "dockfile"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5.6.2
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*,]+")  # RFC 6454, section 7
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
-_STREAMINGS = ("sse", "none")
+_STREAMINGS = ("sse", "websocket", "none")
 _STORE_SCHEMES = (
     "redis",
     "rediss",
@@ -116,7 +116,7 @@ def _agent_name(value: Any) -> Any:
 def _streamings(value: Any) -> tuple[str, ...]:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
-        raise fault("expected sse, none or a list", valid=_STREAMINGS)
+        raise fault("expected sse, websocket, none or a list", valid=_STREAMINGS)
     for index, item in enumerate(given):
         if item not in _STREAMINGS:
             at = () if given is not value else (index,)
@@ -188,7 +188,7 @@ NonEmpty = Annotated[str, Field(min_length=1, max_length=255)]
 Count = Annotated[int, _number, Field(ge=1)]
 Port = Annotated[int, _number, Field(ge=0, le=65535)]
 Seconds = Annotated[float, _number, Field(gt=0, allow_inf_nan=False)]
-Streamings = Annotated[tuple[Literal["sse"], ...], BeforeValidator(_streamings)]
+Streamings = Annotated[tuple[Literal["sse", "websocket"], ...], BeforeValidator(_streamings)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 Method = Annotated[str, BeforeValidator(_method)]
 Allowed = Annotated[str | tuple[str, ...] | None, PlainValidator(_events)]

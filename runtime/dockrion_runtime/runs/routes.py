@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,9 +20,11 @@ from dockrion_events.bus import RunRecord
 from dockrion_events.bus.names import run_id_of, run_key
 
 from ..auth import owner_of
-from ..problems import Problem, overloaded, problem_response
+from ..problems import Problem, problem_response, unavailable
 from ..service import Service
 from ..wire import Answer, AnyRequest, header, query
+from .cursor import position, timeout
+from .follow import RunResponse
 from .request import RunRequest
 from .service import Runs
 
@@ -31,8 +32,6 @@ log = logging.getLogger("dockrion")
 
 PAGE: Final = 50
 LONGEST_PAGE: Final = 500
-LONGEST_TIMEOUT: Final = 24 * 3600.0
-_END_OF_CURSORS: Final = 2**63
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -78,13 +77,24 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
     @get("/runs/{run_id:str}/events", tags=["agent"], summary="Follow a run's events, from any point on")
     async def events(request: AnyRequest, run_id: FromPath[str]) -> ASGIApp:
-        after = _position(request)
-        seconds = _timeout(request, service.dockfile.streaming.connection.default_timeout)
+        after, seconds = position(request), timeout(request, service)
         owner = owner_of(request)
         record = await runs.get(owner, run_id)
         if record.ended and after == record.last_sequence:
             return ASGIResponse(status_code=204)
-        return await runs.follow(owner, run_id, after=after, seconds=seconds)
+        return await runs.follow(
+            owner,
+            run_id,
+            after=after,
+            view=lambda follower, closed: RunResponse(
+                follower,
+                run_id,
+                seconds=seconds,
+                heartbeat=service.dockfile.streaming.events.heartbeat_interval,
+                heartbeat_events=service.events_filter.is_allowed("heartbeat"),
+                on_close=closed,
+            ),
+        )
 
     @delete("/runs/{run_id:str}", status_code=200, tags=["agent"], summary="Cancel a run")
     async def cancel(request: AnyRequest, run_id: FromPath[str]) -> dict[str, Any]:
@@ -96,9 +106,9 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
 
 def handle_unavailable(_: AnyRequest, error: BackendUnavailable) -> Response[bytes]:
-    """Answer for a store that does not: its address is nothing for clients."""
+    """Answer for a store that does not."""
     log.warning("%s", error)
-    return problem_response(overloaded("the store of runs does not answer", code="STORE_UNAVAILABLE"))
+    return problem_response(unavailable())
 
 
 def shown_run(record: RunRecord) -> dict[str, Any]:
@@ -124,36 +134,6 @@ def shown_run(record: RunRecord) -> dict[str, Any]:
         elif "reason" in end:
             shown["reason"] = end["reason"]
     return {key: value for key, value in shown.items() if value is not None}
-
-
-def _position(request: AnyRequest) -> int:
-    """Return the sequence behind which the client wants to read on."""
-    header = request.headers.get("last-event-id")
-    if header:
-        return _unsigned("Last-Event-ID", header)
-    text = request.query_params.get("from_sequence", "")
-    return max(_unsigned("from_sequence", text) - 1, 0) if text else 0
-
-
-def _unsigned(name: str, text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) < _END_OF_CURSORS:
-        return int(text)
-    raise Problem(400, "INVALID_CURSOR", f"{name}: an unsigned integer below 2^63, the sequence of an event")
-
-
-def _timeout(request: AnyRequest, default: float) -> float:
-    text = request.query_params.get("timeout")
-    if text is None:
-        return default
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= LONGEST_TIMEOUT:
-        raise Problem(
-            400, "INVALID_TIMEOUT", f"timeout: seconds, more than 0 and at most {LONGEST_TIMEOUT:g}"
-        )
-    return seconds
 
 
 def _page_size(request: AnyRequest) -> int:

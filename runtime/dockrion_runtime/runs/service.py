@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from dockrion_events import (
@@ -17,7 +18,7 @@ from dockrion_events import (
     StartedEvent,
     as_encoded,
 )
-from dockrion_events.bus import EventBackend, MemoryBackend, RunRecord, ending
+from dockrion_events.bus import EventBackend, Follower, MemoryBackend, RunRecord, ending
 from dockrion_events.bus.names import ID_RULE, is_id, run_id_of, run_key
 from dockrion_sdk import Dockfile
 
@@ -25,11 +26,20 @@ from ..problems import Problem, overloaded
 from ..service import LAST_WORDS_SECONDS, Service
 from ..stream import Execution
 from .executor import Executor
-from .follow import RunResponse
 from .ids import IdGenerator, id_of_idempotency_key
 from .request import RunRequest, decode_request, lasting_name, same_request
 
 log = logging.getLogger("dockrion")
+
+
+class Subscriber(Protocol):
+    """What sends a run's events to one reader."""
+
+    def leave_off(self) -> None:
+        """End in mid-run, in a way that makes the reader come back."""
+
+
+V = TypeVar("V", bound=Subscriber)
 
 
 class Runs:
@@ -47,7 +57,7 @@ class Runs:
         self._settings = settings
         self._new_id = new_id
         self._followers: Counter[str] = Counter()
-        self._responses: set[RunResponse] = set()
+        self._subscribers: set[Subscriber] = set()
         self._nobody_follows = asyncio.Event()
         self._nobody_follows.set()
         self.backend = backend
@@ -86,8 +96,8 @@ class Runs:
                 await self._nobody_follows.wait()
 
     def _send_away(self) -> None:
-        for response in list(self._responses):
-            response.leave_off()
+        for subscriber in list(self._subscribers):
+            subscriber.leave_off()
 
     async def reachable(self) -> bool:
         """Say whether the store answers."""
@@ -101,7 +111,7 @@ class Runs:
     def info(self) -> dict[str, Any]:
         """Return what ``/info`` says: the store, and how many runs this process executes and sends."""
         executing = None if self.executor is None else self.executor.active
-        return {"backend": self.backend.name, "executing": executing, "subscribers": len(self._responses)}
+        return {"backend": self.backend.name, "executing": executing, "subscribers": len(self._subscribers)}
 
     async def close(self) -> None:
         """Let go of the store."""
@@ -172,8 +182,13 @@ class Runs:
             raise Problem(409, "RUN_ENDED", f"run {run_id} has {record.status} already")
         return record
 
-    async def follow(self, owner: str, run_id: str, *, after: int, seconds: float) -> RunResponse:
-        """Return what sends a run's events behind ``after``, for up to ``seconds``."""
+    async def follow(
+        self, owner: str, run_id: str, *, after: int, view: Callable[[Follower, Callable[[], None]], V]
+    ) -> V:
+        """Return what sends a run's events behind ``after`` to one subscriber.
+
+        ``view`` makes it of a follower and of what is to be called when it has ended.
+        """
         if self._service.draining:
             raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=1)
         key = run_key(owner, run_id)
@@ -188,21 +203,14 @@ class Runs:
 
         def closed() -> None:
             self._leave_place(key)
-            self._responses.discard(response)
-            if not self._responses:
+            self._subscribers.discard(subscriber)
+            if not self._subscribers:
                 self._nobody_follows.set()
 
-        response = RunResponse(
-            follower,
-            run_id,
-            seconds=seconds,
-            heartbeat=self._settings.events.heartbeat_interval,
-            heartbeat_events=self._service.events_filter.is_allowed("heartbeat"),
-            on_close=closed,
-        )
-        self._responses.add(response)
+        subscriber = view(follower, closed)
+        self._subscribers.add(subscriber)
         self._nobody_follows.clear()
-        return response
+        return subscriber
 
     def _take_place(self, key: str) -> None:
         limit = self._settings.connection.max_subscribers_per_run

@@ -1,0 +1,52 @@
+"""The sending side of a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, Final, TypeAlias
+
+from litestar import WebSocket
+
+AnySocket: TypeAlias = WebSocket[Any, Any, Any]
+
+FINISHED: Final = 1000
+GOING_AWAY: Final = 1001
+UNSUPPORTED: Final = 1003
+UNEXPECTED: Final = 1008
+
+SEND_DEADLINE: Final = 20.0
+"""Seconds that one send may take; a reader that stopped reading loses its connection then."""
+
+
+class Line:
+    """Sends for several tasks; one send that fails or does not end breaks it for all."""
+
+    def __init__(self, socket: AnySocket) -> None:
+        self._socket = socket
+        self._turn = asyncio.Lock()
+        self._broken = False
+
+    async def send(self, texts: list[str]) -> None:
+        """Send text frames, in order and with none of another's in between. Raises `ConnectionError`."""
+        async with self._turn:
+            for text in texts:
+                await self._bounded(self._socket.send_text(text))
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close the socket. Raises `ConnectionError`."""
+        async with self._turn:
+            await self._bounded(self._socket.close(code, reason))
+            self._broken = True
+
+    async def _bounded(self, sending: Awaitable[None]) -> None:
+        if self._broken:
+            if asyncio.iscoroutine(sending):
+                sending.close()
+            raise ConnectionError("the socket is closed")
+        try:
+            async with asyncio.timeout(SEND_DEADLINE):
+                await sending
+        except Exception as error:  # whatever the server raises, nothing can be sent any more
+            self._broken = True
+            raise ConnectionError("the socket cannot be written") from error

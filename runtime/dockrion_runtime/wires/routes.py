@@ -1,0 +1,125 @@
+"""The routes of the WebSocket wire."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from litestar import websocket
+from litestar.exceptions import WebSocketDisconnect
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
+
+from dockrion_events import BackendUnavailable
+
+from ..auth import OPEN, Authenticator, owner_of
+from ..problems import PROBLEM_JSON, Problem, problem_body, unavailable
+from ..runs.cursor import position, timeout
+from ..runs.service import Runs
+from ..service import Service
+from .line import UNEXPECTED, UNSUPPORTED, AnySocket, Line
+from .run_socket import RunSocket
+from .session import Session
+
+log = logging.getLogger("dockrion")
+
+
+def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | None) -> list[BaseRouteHandler]:
+    """Return the routes for WebSockets. Their keys are checked here, so that a refusal can say why."""
+
+    events = service.dockfile.streaming.events
+    heartbeat = events.heartbeat_interval if service.events_filter.is_allowed("heartbeat") else None
+
+    @websocket("/invoke/ws", opt={OPEN: True})
+    async def invoke(socket: AnySocket) -> None:
+        if not await _admitted(socket, guard):
+            return
+        await socket.accept()
+        line = Line(socket)
+        session = Session(service, line, owner_of(socket))
+        service.sockets.add(session)
+        try:
+            await _frames(socket, line, session.take)
+        finally:
+            service.sockets.discard(session)
+            await asyncio.shield(asyncio.create_task(session.close()))
+
+    @websocket("/runs/{run_id:str}/ws", opt={OPEN: True})
+    async def follow(socket: AnySocket, run_id: FromPath[str]) -> None:
+        assert runs is not None
+        if not await _admitted(socket, guard):
+            return
+        line = Line(socket)
+        try:
+            after, seconds = position(socket), timeout(socket, service)
+            run = await runs.follow(
+                owner_of(socket),
+                run_id,
+                after=after,
+                view=lambda follower, closed: RunSocket(
+                    follower, run_id, line, seconds=seconds, heartbeat=heartbeat, on_close=closed
+                ),
+            )
+        except Problem as problem:
+            await _refuse(socket, problem)
+            return
+        except BackendUnavailable as error:
+            log.warning("%s", error)
+            await _refuse(socket, unavailable())
+            return
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await socket.accept()
+            tasks += [asyncio.create_task(run.run()), asyncio.create_task(_frames(socket, line, None))]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            run.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    return [invoke] if runs is None else [invoke, follow]
+
+
+async def _admitted(socket: AnySocket, guard: Authenticator | None) -> bool:
+    if guard is not None:
+        try:
+            guard.authenticate(socket)
+        except Problem as problem:
+            await _refuse(socket, problem)
+            return False
+    return True
+
+
+async def _refuse(socket: AnySocket, problem: Problem) -> None:
+    """Answer the request for a socket with a problem document, where the server can; else close it."""
+    if "websocket.http.response" not in (socket.scope.get("extensions") or {}):
+        await socket.close(UNEXPECTED, problem.code)
+        return
+    await socket.receive()  # the request itself
+    headers = [(b"content-type", PROBLEM_JSON.encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    start: Any = {"type": "websocket.http.response.start", "status": problem.status, "headers": headers}
+    body: Any = {"type": "websocket.http.response.body", "body": problem_body(problem)}
+    await socket.send(start)
+    await socket.send(body)
+
+
+async def _frames(socket: AnySocket, line: Line, take: Callable[[str], Awaitable[None]] | None) -> None:
+    """Read the client's frames until it is gone."""
+    with suppress(WebSocketDisconnect, ConnectionError):
+        while True:
+            message = await socket.receive()
+            if message["type"] != "websocket.receive":
+                return
+            text = message.get("text")
+            if text is None:
+                await line.close(UNSUPPORTED, "text frames only")
+                return
+            if take is None:
+                await line.close(UNEXPECTED, "nothing is expected from the follower of a run")
+                return
+            await take(text)
