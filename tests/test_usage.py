@@ -147,3 +147,25 @@ async def test_the_readmes_program_runs(capsys: pytest.CaptureFixture[str]) -> N
     await scope["main"]()
     assert capsys.readouterr().out.split() == ["started", "1", "step", "2", "complete", "3"]
     assert get_adapter("langgraph").framework == "langgraph"
+
+
+async def run_block(block: str, scope: dict[str, Any]) -> None:
+    body = "\n".join(f"    {line}" for line in block.splitlines())
+    exec(f"async def main():\n{body}", scope)
+    await scope["main"]()
+
+
+async def test_the_readmes_agent_in_a_program_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "readme_chat.py").write_text(
+        "def handle(payload, context=None):\n"
+        "    for word in ('One. ', 'Two ', 'more.'):\n"
+        "        context.sync_emit_token(word)\n"
+    )
+    (tmp_path / "Dockfile.yaml").write_text("agent: {name: a, handler: readme_chat:handle}\n")
+    monkeypatch.chdir(tmp_path)
+    await run_block(blocks("python")[3], {"payload": {}})
+    *events, first, second = capsys.readouterr().out.splitlines()
+    assert [json.loads(event)["type"] for event in events] == ["started", *["token"] * 3, "complete"]
+    assert (first, second) == ("One. ", "Two more.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,20 @@ async def test_responses_that_end_by_themselves_are_taken_up_again(serve: Serve,
     async with Client(live.url) as client:
         run = await client.runs.create({"tokens": 100, "pause": 0.01})
         assert [event.sequence async for event in client.runs.events(run.run_id)] == list(range(1, 103))
+
+
+async def test_the_readmes_client_runs(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [block] = [
+        part.split("```")[0] for part in readme.split("```python\n") if "Client(" in part.split("```")[0]
+    ]
+    body = block.replace("http://localhost:8080", served(serve).url).replace("\n", "\n    ")
+    scope: dict[str, Any] = {}
+    exec(f"async def main():\n    {body}", scope)
+    await scope["main"]()
+    assert capsys.readouterr().out.split() == [
+        *("started", "1", "token", "2", "token", "3", "token", "4", "complete", "5")
+    ]
 
 
 def test_the_synchronous_client_does_the_same(serve: Serve, store: Store) -> None:
