@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -18,9 +19,15 @@ from .events import (
     CheckpointEvent,
     CustomEvent,
     Event,
+    MessageEvent,
     ProgressEvent,
+    ReasoningEvent,
     StepEvent,
+    StepStartedEvent,
     TokenEvent,
+    ToolCallEvent,
+    ToolResultEvent,
+    UsageEvent,
 )
 
 
@@ -28,7 +35,7 @@ def token_event(content: Any, finish_reason: str | None = None) -> TokenEvent:
     """Content that is no string is shown as ``str`` shows it."""
     return TokenEvent(
         content if type(content) is str else str(content),
-        None if finish_reason is None else str(finish_reason),
+        _text(finish_reason),
     )
 
 
@@ -48,11 +55,75 @@ def step_event(
 
 def progress_event(step: str, progress: float, message: str | None = None) -> ProgressEvent:
     """Progress outside 0.0-1.0 is clamped; NaN counts as 0.0."""
-    return ProgressEvent(str(step), _clamped(progress), None if message is None else str(message))
+    return ProgressEvent(str(step), _clamped(progress), _text(message))
 
 
 def checkpoint_event(name: str, data: Any = None) -> CheckpointEvent:
     return CheckpointEvent(str(name), data)
+
+
+def reasoning_event(content: Any, message_id: str | None = None) -> ReasoningEvent:
+    """Content that is no string is shown as ``str`` shows it."""
+    return ReasoningEvent(str(content), _text(message_id))
+
+
+def tool_call_event(
+    id: str,  # noqa: A002 - the field's name
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    arguments_delta: str | None = None,
+    message_id: str | None = None,
+) -> ToolCallEvent:
+    """A call with neither ``arguments`` nor ``arguments_delta`` is whole, and has no arguments."""
+    if arguments_delta is not None:
+        _refuse_both(arguments)
+        return ToolCallEvent(str(id), str(name), None, str(arguments_delta), _text(message_id))
+    given = {} if arguments is None else _mapping("tool_call", "arguments", arguments)
+    return ToolCallEvent(str(id), str(name), given, None, _text(message_id))
+
+
+def tool_result_event(
+    id: str,  # noqa: A002 - the field's name
+    name: str,
+    content: Any,
+    error: bool = False,
+) -> ToolResultEvent:
+    if error is not True and error is not False:
+        raise InvalidEvent(
+            f"tool_result event: error is True or False, not {error!r}; what it was is content"
+        )
+    return ToolResultEvent(str(id), str(name), content, error)
+
+
+def usage_event(
+    input_tokens: int,
+    output_tokens: int,
+    total_tokens: int | None = None,
+    details: Mapping[str, Any] | None = None,
+    message_id: str | None = None,
+) -> UsageEvent:
+    return UsageEvent(
+        _count("input_tokens", input_tokens),
+        _count("output_tokens", output_tokens),
+        None if total_tokens is None else _count("total_tokens", total_tokens),
+        None if details is None else _mapping("usage", "details", details),
+        _text(message_id),
+    )
+
+
+def message_event(
+    id: str,  # noqa: A002 - the field's name
+    role: str,
+    phase: Literal["start", "end"],
+    node_name: str | None = None,
+) -> MessageEvent:
+    if phase not in ("start", "end"):
+        raise InvalidEvent(f"message event: phase is 'start' or 'end', not {phase!r}")
+    return MessageEvent(str(id), str(role), phase, _text(node_name))
+
+
+def step_started_event(node_name: str) -> StepStartedEvent:
+    return StepStartedEvent(str(node_name))
 
 
 BUILDERS: Final[dict[str, Callable[..., Event]]] = {
@@ -60,6 +131,12 @@ BUILDERS: Final[dict[str, Callable[..., Event]]] = {
     "step": step_event,
     "progress": progress_event,
     "checkpoint": checkpoint_event,
+    "reasoning": reasoning_event,
+    "tool_call": tool_call_event,
+    "tool_result": tool_result_event,
+    "usage": usage_event,
+    "message": message_event,
+    "step_started": step_started_event,
 }
 
 
@@ -131,6 +208,11 @@ def sent_event(event: Event) -> Event:
         fields["content"] = str(event.content)
     elif type(event) is ProgressEvent:
         fields["progress"] = _clamped(event.progress)
+    elif type(event) is ToolCallEvent:
+        if event.arguments_delta is not None:
+            _refuse_both(event.arguments)
+        elif event.arguments is None:
+            fields["arguments"] = {}
     try:
         return msgspec.convert(fields, type(event))
     except msgspec.ValidationError as error:
@@ -156,6 +238,34 @@ def _number(event: str, field: str, value: Any) -> float:
         return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         raise InvalidEvent(f"{event} event: {field} has to be a number, not {value!r}") from None
+
+
+def _count(field: str, value: Any) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise InvalidEvent(f"usage event: {field} has to be a number of tokens, not {value!r}")
+    return count
+
+
+def _mapping(event: str, field: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        hint = "; JSON text goes into arguments_delta" if field == "arguments" else ""
+        raise InvalidEvent(f"{event} event: {field} has to be a mapping, not a {type(value).__name__}{hint}")
+    return dict(value)
+
+
+def _refuse_both(arguments: Any) -> None:
+    if arguments is not None:
+        raise InvalidEvent(
+            "tool_call event: either arguments, the whole of them, or arguments_delta, a piece of their JSON"
+        )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _names(field: str, value: Iterable[str] | None) -> list[str] | None:

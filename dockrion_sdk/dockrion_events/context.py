@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from . import build
 from .backends.base import StreamingBackend
 from .current import context_scope
+from .emitters import Emitters
 from .events import CancelledEvent, CompleteEvent, EncodedEvent, ErrorEvent, Event, StartedEvent
 from .filter import EventsFilter
-from .way_out import WayOut
 
 if TYPE_CHECKING:
     from .bus.bus import EventBus
@@ -22,7 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class StreamContext(WayOut):
+class StreamContext(Emitters):
     """Emits the events of one execution.
 
     Every event has an ``async`` method and, but for those of the life cycle, a ``sync_`` twin. The
@@ -83,35 +83,6 @@ class StreamContext(WayOut):
 
     # -- asynchronous emitters -----------------------------------------------------------------
 
-    async def emit_token(self, content: str, finish_reason: str | None = None) -> None:
-        """Emit a piece of generated text."""
-        if self._tokens:
-            if self._halted:
-                self._too_late(sync=False)
-            elif self._out(self._token(content, finish_reason)):
-                await self._room()
-
-    async def emit_step(
-        self,
-        node_name: str,
-        duration_ms: float | None = None,
-        input_keys: Iterable[str] | None = None,
-        output_keys: Iterable[str] | None = None,
-    ) -> None:
-        """Emit the end of a step; ``duration_ms`` in milliseconds."""
-        if self._events_filter.is_allowed("step"):
-            await self._send(build.step_event(node_name, duration_ms, input_keys, output_keys))
-
-    async def emit_progress(self, step: str, progress: float, message: str | None = None) -> None:
-        """Emit progress, clamped to 0.0-1.0."""
-        if self._events_filter.is_allowed("progress"):
-            await self._send(build.progress_event(step, progress, message))
-
-    async def checkpoint(self, name: str, data: Any) -> None:
-        """Emit a named intermediate result."""
-        if self._events_filter.is_allowed("checkpoint"):
-            await self._send(build.checkpoint_event(name, data))
-
     async def emit(self, event_type: str, data: Any = None, **fields: Any) -> None:
         """Emit a custom event, or a built-in one by its name.
 
@@ -139,37 +110,6 @@ class StreamContext(WayOut):
             await self._send(build.sent_event(event))
 
     # -- synchronous twins ---------------------------------------------------------------------
-
-    def sync_emit_token(self, content: str, finish_reason: str | None = None) -> None:
-        """Emit a piece of generated text."""
-        if self._tokens:
-            if self._halted:
-                self._too_late(sync=True)
-            elif self._out(self._token(content, finish_reason)):
-                self._wait_for_room()
-        elif self._cancelled:
-            self._too_late(sync=True)
-
-    def sync_emit_step(
-        self,
-        node_name: str,
-        duration_ms: float | None = None,
-        input_keys: Iterable[str] | None = None,
-        output_keys: Iterable[str] | None = None,
-    ) -> None:
-        """Emit the end of a step; ``duration_ms`` in milliseconds."""
-        if self._wanted("step"):
-            self._sync_send(build.step_event(node_name, duration_ms, input_keys, output_keys))
-
-    def sync_emit_progress(self, step: str, progress: float, message: str | None = None) -> None:
-        """Emit progress, clamped to 0.0-1.0."""
-        if self._wanted("progress"):
-            self._sync_send(build.progress_event(step, progress, message))
-
-    def sync_checkpoint(self, name: str, data: Any) -> None:
-        """Emit a named intermediate result."""
-        if self._wanted("checkpoint"):
-            self._sync_send(build.checkpoint_event(name, data))
 
     def sync_emit(self, event_type: str, data: Any = None, **fields: Any) -> None:
         """Emit a custom event, or a built-in one by its name; see `emit`."""

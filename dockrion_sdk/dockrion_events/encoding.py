@@ -17,8 +17,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from .build import token_event
+from .clock import RESOLUTION, timestamp_now
 from .errors import EventTooLarge, NotSerialisable
-from .events import RESOLUTION, EncodedEvent, Event, TokenEvent, timestamp_now
+from .events import EncodedEvent, Event, TokenEvent
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 500

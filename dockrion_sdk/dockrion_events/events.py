@@ -10,33 +10,15 @@ or a gap, which belong to a connection and not to the stream, never have one.
 from __future__ import annotations
 
 import re
-import time
-from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, TypeAlias
+from datetime import datetime
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
+from .clock import timestamp_now
+
 CUSTOM_PREFIX: Final = "custom:"
 CUSTOM_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-
-RESOLUTION: Final = 0.001
-"""Seconds within which events may share a timestamp."""
-
-_last_reading = 0.0
-_last_timestamp = datetime.fromtimestamp(0, UTC)
-
-
-def timestamp_now() -> datetime:
-    """Return the current time in UTC, to the millisecond.
-
-    Events of one burst share the object: building a ``datetime`` costs more than the rest of a token.
-    """
-    global _last_reading, _last_timestamp
-    reading = time.time()
-    if not 0.0 <= reading - _last_reading < RESOLUTION:
-        _last_timestamp = datetime.fromtimestamp(reading, UTC)
-        _last_reading = reading
-    return _last_timestamp
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -51,6 +33,11 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     request_id: str | None = None
     run_id: str | None = None
     sequence: int = 0
+
+    @property
+    def chunk(self) -> str | None:
+        """The text that this event adds to the answer: a token's; None for every other event."""
+        return None
 
 
 class StartedEvent(Event, tag_field="type", tag="started"):
@@ -72,6 +59,78 @@ class TokenEvent(Event, tag_field="type", tag="token"):
     node_name: str | None = None
     namespace: list[str] | None = None
     message_id: str | None = None
+
+    @property
+    def chunk(self) -> str:
+        return self.content
+
+
+class ReasoningEvent(Event, tag_field="type", tag="reasoning"):
+    """A piece of what a model thinks before or between what it says, in the order of generation."""
+
+    type: ClassVar[str] = "reasoning"
+
+    content: str
+    message_id: str | None = None
+
+
+class ToolCallEvent(Event, tag_field="type", tag="tool_call"):
+    """A model's call of a tool, whole or a piece of it.
+
+    Whole, it has ``arguments``. In pieces, each has ``arguments_delta``, and those of one ``id``, joined,
+    are the JSON text of the arguments; pieces of several calls may alternate.
+    """
+
+    type: ClassVar[str] = "tool_call"
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | None = None
+    arguments_delta: str | None = None
+    message_id: str | None = None
+
+
+class ToolResultEvent(Event, tag_field="type", tag="tool_result"):
+    """What a tool gave back. ``id`` is its call's; with ``error`` the content says what went wrong."""
+
+    type: ClassVar[str] = "tool_result"
+
+    id: str
+    name: str
+    content: Any
+    error: bool = False
+
+
+class UsageEvent(Event, tag_field="type", tag="usage"):
+    """Tokens that one call of a model took. ``details`` are the model's own, by name."""
+
+    type: ClassVar[str] = "usage"
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int | None = None
+    details: dict[str, Any] | None = None
+    message_id: str | None = None
+
+
+class MessageEvent(Event, tag_field="type", tag="message"):
+    """A message begins or ends; what carries its ``id`` as ``message_id`` is in between."""
+
+    type: ClassVar[str] = "message"
+
+    id: str
+    role: str
+    phase: Literal["start", "end"]
+    node_name: str | None = None
+
+
+class StepStartedEvent(Event, tag_field="type", tag="step_started"):
+    """A node that begins. ``namespace`` is the path of subgraphs it runs in."""
+
+    type: ClassVar[str] = "step_started"
+
+    node_name: str
+    namespace: list[str] | None = None
 
 
 class StepEvent(Event, tag_field="type", tag="step"):
@@ -199,7 +258,10 @@ AnyEvent: TypeAlias = Event | EncodedEvent
 
 MANDATORY: Final = frozenset({"started", "complete", "error", "cancelled", "restarted", "gap"})
 TERMINAL: Final = frozenset({"complete", "error", "cancelled"})
-CONFIGURABLE: Final = ("token", "step", "progress", "checkpoint", "heartbeat", "custom")
+CONFIGURABLE: Final = (
+    "token", "step", "progress", "checkpoint", "reasoning", "tool_call", "tool_result", "usage", "message",
+    "step_started", "heartbeat", "custom",
+)  # fmt: skip
 
 EVENT_CLASSES: Final[dict[str, type[Event]]] = {
     cls.type: cls
@@ -209,6 +271,12 @@ EVENT_CLASSES: Final[dict[str, type[Event]]] = {
         StepEvent,
         ProgressEvent,
         CheckpointEvent,
+        ReasoningEvent,
+        ToolCallEvent,
+        ToolResultEvent,
+        UsageEvent,
+        MessageEvent,
+        StepStartedEvent,
         HeartbeatEvent,
         CompleteEvent,
         ErrorEvent,

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import inspect
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -20,12 +21,14 @@ from dockrion_events import (
     HeartbeatEvent,
     InvalidEvent,
     ProgressEvent,
+    ReasoningEvent,
     RunCancelled,
     StartedEvent,
     StepEvent,
     StreamClosed,
     StreamContext,
     TokenEvent,
+    ToolCallEvent,
     UnknownEvent,
     decode_event,
 )
@@ -50,6 +53,14 @@ STEP = {"type": "step", "node_name": "my_node", "duration_ms": 150.0}
 STEP_ALL = {**STEP, "input_keys": ["a"], "output_keys": ["b", "c"]}
 PROGRESS = {"type": "progress", "step": "loading", "progress": 0.2}
 CHECKPOINT = {"type": "checkpoint", "name": "parsed", "data": {"fields": 15}}
+TOOL_CALL = {"type": "tool_call", "id": "1", "name": "add", "arguments": {"a": 2}}
+TOOL_CALL_PIECE = {
+    "type": "tool_call", "id": "1", "name": "add", "arguments_delta": '{"a"', "message_id": "m"
+}  # fmt: skip
+TOOL_RESULT = {"type": "tool_result", "id": "1", "name": "add", "content": 5, "error": False}
+USAGE = {"type": "usage", "input_tokens": 7, "output_tokens": 3}
+MESSAGE = {"type": "message", "id": "m", "role": "assistant", "phase": "start"}
+STEP_STARTED = {"type": "step_started", "node_name": "my_node"}
 FRAUD = {"type": "custom:fraud_check", "data": {"passed": True, "score": 0.02}}
 
 
@@ -112,6 +123,28 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any]]] = [
     ("emit", ("checkpoint", {"name": "parsed", "data": {"fields": 15}}), {}, CHECKPOINT),
     ("emit", ("checkpoint",), {"name": "parsed", "data": {"fields": 15}}, CHECKPOINT),
     ("emit", ("checkpoint", [1]), {"name": "parsed"}, {**CHECKPOINT, "data": [1]}),
+    ("emit_reasoning", ("hm",), {}, {"type": "reasoning", "content": "hm"}),
+    ("emit_reasoning", (5, 6), {}, {"type": "reasoning", "content": "5", "message_id": "6"}),
+    ("emit", ("reasoning",), {"content": "hm", "message_id": "m"},
+     {"type": "reasoning", "content": "hm", "message_id": "m"}),
+    ("emit_tool_call", ("1", "add", {"a": 2}), {}, TOOL_CALL),
+    ("emit_tool_call", ("1", "add"), {"arguments": MappingProxyType({"a": 2})}, TOOL_CALL),
+    ("emit_tool_call", ("1", "now"), {}, {"type": "tool_call", "id": "1", "name": "now", "arguments": {}}),
+    ("emit_tool_call", ("1", "add", None, '{"a"', "m"), {}, TOOL_CALL_PIECE),
+    ("emit", ("tool_call",), {"id": "1", "name": "add", "arguments": {"a": 2}}, TOOL_CALL),
+    ("emit", ("tool_call", {"id": "1", "name": "add", "message_id": "m"}), {"arguments_delta": '{"a"'},
+     TOOL_CALL_PIECE),
+    ("emit_tool_result", ("1", "add", 5), {}, TOOL_RESULT),
+    ("emit_tool_result", ("1", "add", 5), {"error": True}, {**TOOL_RESULT, "error": True}),
+    ("emit", ("tool_result", {"id": 1, "name": "add"}), {"content": 5, "error": False}, TOOL_RESULT),
+    ("emit_usage", (7, 3), {}, USAGE),
+    ("emit_usage", (7, 3, 10, {"cached": 5}, "m"), {},
+     {**USAGE, "total_tokens": 10, "details": {"cached": 5}, "message_id": "m"}),
+    ("emit", ("usage",), {"input_tokens": 7, "output_tokens": 3}, USAGE),
+    ("emit_message", ("m", "assistant", "start", "talk"), {}, {**MESSAGE, "node_name": "talk"}),
+    ("emit", ("message", {"id": "m", "role": "assistant"}), {"phase": "start"}, MESSAGE),
+    ("emit_step_started", ("my_node",), {}, STEP_STARTED),
+    ("emit", ("step_started", {"node_name": "my_node"}), {}, STEP_STARTED),
 ]  # fmt: skip
 
 
@@ -151,9 +184,7 @@ def test_what_is_sent_can_be_read_again(
     assert {"type": event.type, **fields} == expected
 
 
-@pytest.mark.parametrize(
-    "name", ["emit_token", "emit_step", "emit_progress", "checkpoint", "emit", "emit_heartbeat"]
-)
+@pytest.mark.parametrize("name", sorted({name for name, *_ in CALLS} | {"emit_heartbeat"}))
 def test_the_twins_take_the_same_arguments(name: str) -> None:
     twins = [getattr(StreamContext, each) for each in (name, sync_twin(name))]
     asynchronous, synchronous = (inspect.signature(twin).parameters for twin in twins)
@@ -211,6 +242,25 @@ REFUSED: list[tuple[str, Call, str]] = [
     ("keys as one string", lambda c: c.sync_emit_step("a", 1, "key"), "input_keys has to be a list of names"),
     ("keys as a number", lambda c: c.sync_emit_step("a", 1, None, 5), "output_keys has to be a list"),  # type: ignore[arg-type]
     ("checkpoint without name", lambda c: c.sync_emit("checkpoint", {"data": 1}), "fields are name, data"),
+    ("call of nothing", lambda c: c.sync_emit("tool_call", id="1"),
+     "its fields are id, name, arguments, arguments_delta, message_id"),
+    ("call, whole and in pieces", lambda c: c.sync_emit_tool_call("1", "f", {}, "{"), "either arguments"),
+    ("call with text", lambda c: c.sync_emit_tool_call("1", "f", '{"a": 1}'),  # type: ignore[arg-type]
+     "has to be a mapping, not a str; JSON text goes into arguments_delta"),
+    ("result", lambda c: c.sync_emit("tool_result", id="1"), "its fields are id, name, content, error"),
+    ("result's error", lambda c: c.sync_emit_tool_result("1", "f", None, "no"),  # type: ignore[arg-type]
+     "error is True or False, not 'no'"),
+    ("usage", lambda c: c.sync_emit("usage", input=1),
+     "its fields are input_tokens, output_tokens, total_tokens, details, message_id"),
+    ("tokens of text", lambda c: c.sync_emit_usage("7", 3), "input_tokens has to be a number of tokens"),  # type: ignore[arg-type]
+    ("tokens in parts", lambda c: c.sync_emit_usage(7, 3.5), "output_tokens has to be a number"),  # type: ignore[arg-type]
+    ("negative tokens", lambda c: c.sync_emit_usage(7, 3, -1), "total_tokens has to be a number of tokens"),
+    ("usage's details", lambda c: c.sync_emit_usage(7, 3, 10, [5]),  # type: ignore[arg-type]
+     "details has to be a mapping, not a list"),
+    ("message", lambda c: c.sync_emit("message", id="m"), "its fields are id, role, phase, node_name"),
+    ("phase", lambda c: c.sync_emit_message("m", "user", "middle"), "phase is 'start' or 'end'"),  # type: ignore[arg-type]
+    ("reasoning", lambda c: c.sync_emit("reasoning", text="x"), "its fields are content, message_id"),
+    ("beginning", lambda c: c.sync_emit("step_started", step="x"), "its fields are node_name"),
 ]  # fmt: skip
 
 
@@ -267,6 +317,11 @@ async def test_a_disallowed_event_is_never_built(encoder: EventEncoder | None) -
     await context.emit_progress(trap, trap, trap)
     await context.checkpoint(trap, cyclic)
     await context.emit("fraud_check", trap)
+    for name in ("reasoning", "tool_call", "tool_result", "usage", "message", "step_started"):
+        call = getattr(context, f"emit_{name}")
+        arguments = [trap] * len(inspect.signature(call).parameters)
+        await call(*arguments)
+        getattr(context, f"sync_emit_{name}")(*arguments)
     assert context.queue.drain() == []
     assert out.sequence == 0
 
@@ -490,6 +545,24 @@ def test_progress_objects_are_clamped_and_tokens_are_text_as_well() -> None:
     assert [event["progress"] for event in events_of(context)] == [1.0, 0.0]
 
 
+def test_call_objects_are_whole_or_a_piece_as_well() -> None:
+    context = StreamContext("run-1")
+    context.sync_send(ToolCallEvent("1", "now"))
+    context.sync_send(ToolCallEvent("1", "add", arguments_delta='{"a"', message_id="m"))
+    whole, piece = events_of(context)
+    assert whole == {"type": "tool_call", "id": "1", "name": "now", "arguments": {}}
+    assert piece == TOOL_CALL_PIECE
+    with pytest.raises(InvalidEvent, match="either arguments"):
+        context.sync_send(ToolCallEvent("1", "add", {}, "{"))
+
+
+def test_the_chunk_of_a_token_is_its_text_and_other_events_have_none() -> None:
+    assert TokenEvent("a").chunk == "a"
+    assert ReasoningEvent("a").chunk is None
+    assert decode_event(b'{"type":"token","content":"a"}').chunk == "a"
+    assert decode_event(b'{"type":"unheard_of","chunk":"a"}').chunk is None
+
+
 # -- cancellation ----------------------------------------------------------------------------------
 
 EMITTERS: list[tuple[str, tuple[Any, ...]]] = [
@@ -497,6 +570,12 @@ EMITTERS: list[tuple[str, tuple[Any, ...]]] = [
     ("emit_step", ("a",)),
     ("emit_progress", ("a", 0.5)),
     ("checkpoint", ("a", 1)),
+    ("emit_reasoning", ("a",)),
+    ("emit_tool_call", ("1", "a")),
+    ("emit_tool_result", ("1", "a", 1)),
+    ("emit_usage", (1, 2)),
+    ("emit_message", ("m", "user", "end")),
+    ("emit_step_started", ("a",)),
     ("emit", ("a",)),
     ("emit_heartbeat", ()),
 ]

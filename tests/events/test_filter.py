@@ -8,7 +8,10 @@ import pytest
 
 from dockrion_events import CONFIGURABLE, MANDATORY, PRESETS, EventsFilter, InvalidFilter
 
-BUILT_IN = ("token", "step", "progress", "checkpoint", "heartbeat")
+BUILT_IN = (
+    "token", "step", "progress", "checkpoint", "reasoning", "tool_call", "tool_result", "usage", "message",
+    "step_started", "heartbeat",
+)  # fmt: skip
 CUSTOM = ("custom:fraud_check", "custom:a")
 
 
@@ -26,6 +29,7 @@ CUSTOM = ("custom:fraud_check", "custom:a")
         (["token", "custom:fraud_check"], {"token", "custom:fraud_check"}),
         (("progress", "progress"), {"progress"}),
         ({"checkpoint"}, {"checkpoint"}),
+        (["step_started", "usage"], {"step_started", "usage"}),
         ((name for name in ("token", "heartbeat")), {"token", "heartbeat"}),
         (["started", "complete", "error", "cancelled"], set()),
     ],
@@ -57,6 +61,7 @@ def test_unknown_types_do_not_pass() -> None:
         ("token", r"to allow one event, write a list: \[token\]"),
         ("custom:fraud", r"to allow one event, write a list: \[custom:fraud\]"),
         (["tokn"], "unknown event 'tokn'; did you mean 'token'?; valid events: token, step, progress"),
+        (["tool_calls"], "did you mean 'tool_call'?; valid events: token"),
         (["fraud_check"], "an event of the agent's own is written 'custom:fraud_check'"),
         (["chat"], "'chat' is a preset and stands alone"),
         (["token", ""], "unknown event ''"),

@@ -25,12 +25,18 @@ from dockrion_events import (
     EventEncoder,
     Exit,
     HeartbeatEvent,
+    MessageEvent,
     ProgressEvent,
+    ReasoningEvent,
     StartedEvent,
     StepEvent,
+    StepStartedEvent,
     StreamContext,
     TokenEvent,
+    ToolCallEvent,
+    ToolResultEvent,
     UnknownEvent,
+    UsageEvent,
     decode_event,
     encode_json,
 )
@@ -172,12 +178,14 @@ def test_any_value_can_be_emitted_and_returned(value: Any) -> None:
 
 optional_text = st.none() | plain_text
 paths = st.none() | st.lists(plain_text, max_size=3)
+counts = st.integers(0, 2**53)
+objects = st.dictionaries(plain_text, json_values, max_size=3)
 moments = st.datetimes(timezones=st.just(datetime.UTC))
 about = {
     "timestamp": moments,
     "run_id": optional_text,
     "request_id": optional_text,
-    "sequence": st.integers(0, 2**53),
+    "sequence": counts,
 }
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(StartedEvent, plain_text, optional_text, **about),
@@ -185,11 +193,18 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(StepEvent, plain_text, st.none() | finite, paths, paths, paths, **about),
     st.builds(ProgressEvent, plain_text, st.floats(0, 1), optional_text, **about),
     st.builds(CheckpointEvent, plain_text, json_values, **about),
+    st.builds(ReasoningEvent, plain_text, optional_text, **about),
+    st.builds(ToolCallEvent, plain_text, plain_text, objects, st.none(), optional_text, **about),
+    st.builds(ToolCallEvent, plain_text, plain_text, st.none(), plain_text, optional_text, **about),
+    st.builds(ToolResultEvent, plain_text, plain_text, json_values, st.booleans(), **about),
+    st.builds(UsageEvent, counts, counts, st.none() | counts, st.none() | objects, optional_text, **about),
+    st.builds(
+        MessageEvent, plain_text, plain_text, st.sampled_from(["start", "end"]), optional_text, **about
+    ),
+    st.builds(StepStartedEvent, plain_text, paths, **about),
     st.builds(HeartbeatEvent, **about),
     st.builds(CustomEvent, st.from_regex(r"\Acustom:[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z"), json_values, **about),
-    st.builds(
-        CompleteEvent, json_values, finite, st.dictionaries(plain_text, json_values, max_size=3), **about
-    ),
+    st.builds(CompleteEvent, json_values, finite, objects, **about),
     st.builds(ErrorEvent, plain_text, plain_text, json_values, **about),
     st.builds(CancelledEvent, optional_text, **about),
 )
@@ -203,7 +218,7 @@ def test_every_event_survives_the_wire(event: Event) -> None:
     assert same(msgspec.structs.asdict(again), msgspec.structs.asdict(event))
     fields = strictly(encode_json(event))
     assert fields["type"] == event.type
-    if not isinstance(event, CheckpointEvent | CustomEvent | CompleteEvent):
+    if not isinstance(event, CheckpointEvent | CustomEvent | ToolResultEvent | CompleteEvent):
         assert None not in fields.values()
 
 
