@@ -11,6 +11,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from dockrion_adapters.langgraph import LangGraphAdapter
 from dockrion_adapters.langgraph.backend import stream_modes
+from dockrion_adapters.langgraph.messages import MESSAGE_EVENTS
 from dockrion_events import EventEncoder, EventsFilter, EventTooLarge, TokenEvent, as_text, decode_event
 
 from .states import Numbers
@@ -55,8 +56,9 @@ async def test_only_what_the_filter_allows_leaves(events: Any, expected: list[st
         ([], set()),
         (["heartbeat"], set()),
         ("chat", {"messages", "tasks", "custom"}),
-        (["token"], {"messages", "custom"}),
         (["step"], {"tasks", "custom"}),
+        (["step_started"], {"tasks", "custom"}),
+        *(([name], {"messages", "custom"}) for name in MESSAGE_EVENTS),
         (["progress"], {"custom"}),
         (["checkpoint"], {"custom"}),
         (["custom"], {"custom"}),
