@@ -10,7 +10,7 @@ from ..rounds import Plan, Sample, Streaming, alternate, sample_of, speed_row
 from ..server import Server, Worker
 
 TOKENS = 2000
-STEPS = 1
+OTHERS = 4  # the step and its start, the message and its end
 Side = Callable[[], Awaitable[Sample]]
 LOADS = ((1, 8, 0.8), (20, 1, 0.85))  # streams at once, how often, and the goal
 
@@ -22,7 +22,7 @@ async def measure(plan: Plan) -> list[Row]:
             body = _body(gives_way=gives_way)
             for streams, runs, goal in LOADS:
                 over_sse = Streaming(
-                    server, "/invoke/stream", body, tokens=TOKENS, streams=streams, runs=runs, others=STEPS
+                    server, "/invoke/stream", body, tokens=TOKENS, streams=streams, runs=runs, others=OTHERS
                 )
                 bare = _in_process(worker, "astream", streams, runs, gives_way)
                 name = f"LangGraph tokens {source} over SSE, {streams} stream{'s' * (streams > 1)}"

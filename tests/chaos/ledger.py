@@ -31,6 +31,8 @@ class Seen:
             gap = frame.json()
             self.gaps.append((gap["requested"], gap["first_available"]))
             self.last = gap["first_available"] - 1
+            for number in [number for number in self.data if number > self.last]:
+                del self.data[number]  # the store has lost them, and says so
             return
         if frame.id is None:
             self.faults.append(f"an event without sequence: {frame.data!r}")

@@ -35,7 +35,9 @@ def test_what_it_writes_runs_at_once(dockrion: Any, kind: tuple[str, ...]) -> No
     assert events[0]["type"] == "started"
     assert (events[-1]["type"], events[-1]["output"]) == ("complete", OUTPUT)
     told = {event["type"] for event in events[1:-1]} - {"token"}
-    assert told == ({"step", "custom:langgraph"} if "langgraph" in kind else {"progress"})
+    assert told == (
+        {"step", "step_started", "message", "custom:langgraph"} if "langgraph" in kind else {"progress"}
+    )
 
 
 @pytest.mark.parametrize("kind", [(), ("--framework", "langgraph")], ids=" ".join)

@@ -57,7 +57,7 @@ STREAMING = [
     (
         "events: {allowed: [token, tokn]}",
         "events.allowed[1]: unknown event 'tokn'; did you mean 'token'?",
-        "progress, checkpoint, heartbeat",
+        "progress, checkpoint, reasoning, tool_call, tool_result, usage, message, step_started, heartbeat",
     ),
     ("events: {allowed: chatt}", "events.allowed: unknown preset 'chatt'", "debug"),
     ("events: {allowed: [5]}", "events.allowed[0]: ", "token, step"),

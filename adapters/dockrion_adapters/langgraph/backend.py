@@ -1,4 +1,4 @@
-"""One execution of a graph as events: tokens, steps and what user code emits.
+"""One execution of a graph as events: what models say, steps and what user code emits.
 
 The execution reports while it runs, on the line where it happens: the config that `hooked` returns
 carries LangGraph's own handler of messages, the place where a subgraph sends its parts, and the
@@ -12,21 +12,20 @@ Shapes of the parts, as in ``astream`` with a list of modes and ``subgraphs=True
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeAlias, cast
 
-from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
-from langgraph.pregel._messages import StreamMessagesHandler
 from langgraph.pregel.protocol import StreamProtocol
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from dockrion_events import (
+    CONFIGURABLE,
     MANDATORY,
     AnyEvent,
     CustomEvent,
@@ -34,15 +33,17 @@ from dockrion_events import (
     EventsFilter,
     HeartbeatEvent,
     StepEvent,
-    TokenEvent,
+    StepStartedEvent,
 )
 
+from .messages import MESSAGE_EVENTS, Sink, message_handler
 from .surroundings import RUNTIME_KEY, STREAM_KEY, Graph, configurable_of, saver_of
 
 Part: TypeAlias = "tuple[tuple[str, ...], str, Any]"
-Sink: TypeAlias = Callable[[AnyEvent], None]
 
-_USER_EVENTS = ("token", "step", "progress", "checkpoint")
+_NOT_EMITTED = ("heartbeat", "custom")  # the one is no event of the graph, the other no type
+_USER_EVENTS = tuple(name for name in CONFIGURABLE if name not in _NOT_EMITTED)
+_TASK_EVENTS = ("step", "step_started")
 _NOT_WRITTEN = MANDATORY | {HeartbeatEvent.type}
 _WHOLE = ("__root__", "__end__", "__return__")  # channels of a single value: a state, an output, a task's
 
@@ -50,9 +51,9 @@ _WHOLE = ("__root__", "__end__", "__return__")  # channels of a single value: a 
 def stream_modes(events_filter: EventsFilter) -> set[str]:
     """Return the modes of LangGraph's that produce what the filter allows, and nothing besides."""
     modes = set()
-    if events_filter.is_allowed("token"):
+    if any(map(events_filter.is_allowed, MESSAGE_EVENTS)):
         modes.add("messages")
-    if events_filter.is_allowed("step"):
+    if any(map(events_filter.is_allowed, _TASK_EVENTS)):
         modes.add("tasks")
     if events_filter.allows_any_custom() or any(map(events_filter.is_allowed, _USER_EVENTS)):
         modes.add("custom")
@@ -72,6 +73,7 @@ class LangGraphBackend:
     def __init__(self, events_filter: EventsFilter) -> None:
         self.modes: set[str] = stream_modes(events_filter)
         self._filter = events_filter
+        self._steps, self._starts = map(events_filter.is_allowed, _TASK_EVENTS)
         self._sink: Sink | None = None
         self._writer = self._write  # one object, to be recognised by
         self._own: tuple[str, ...] | None = None
@@ -120,7 +122,9 @@ class LangGraphBackend:
             RUNTIME_KEY: self._runtime(graph, around),
         }
         if "messages" in self.modes:
-            hooked["callbacks"] = _added(hooked.get("callbacks"), _Messages(self._take))
+            wanted = [name for name in MESSAGE_EVENTS if self._filter.is_allowed(name)]
+            handler = message_handler(wanted, sink, self._relative)
+            hooked["callbacks"] = _added(hooked.get("callbacks"), handler)
         return cast("RunnableConfig", hooked)
 
     def _stream(self, around: Mapping[str, Any]) -> StreamProtocol:
@@ -148,13 +152,11 @@ class LangGraphBackend:
 
     def _take(self, part: Part) -> None:
         namespace, mode, data = part
-        event: Event | None = None
-        if mode == "messages":
-            event = self._token(namespace, data[0], data[1])
-        elif mode == "tasks":
-            if self._own is None:
-                self._own = namespace  # a graph's own tasks precede those of its subgraphs
-            event = self._task(namespace, data)
+        if mode != "tasks":
+            return
+        if self._own is None:
+            self._own = namespace  # a graph's own tasks precede those of its subgraphs
+        event = self._task(namespace, data) if "tasks" in self.modes else None
         if event is not None and self._sink is not None:
             self._sink(event)
 
@@ -172,32 +174,15 @@ class LangGraphBackend:
             return None
         return copy(data)
 
-    def _token(
-        self, namespace: tuple[str, ...], message: Any, metadata: Mapping[str, Any]
-    ) -> TokenEvent | None:
-        if not isinstance(message, AIMessage):  # AIMessageChunk is one
-            return None
-        content = message.content
-        text = content if type(content) is str else str(message.text)
-        response = message.response_metadata
-        finish = (response.get("finish_reason") or response.get("stop_reason")) if response else None
-        if not text and finish is None:
-            return None
-        return TokenEvent(
-            text,
-            finish,
-            metadata.get("langgraph_node"),
-            self._relative(namespace) if namespace else None,
-            message.id,
-        )
-
-    def _task(self, namespace: tuple[str, ...], task: dict[str, Any]) -> StepEvent | None:
-        """A start is noted; an end is a step, unless the node failed or was interrupted."""
-        if "tasks" not in self.modes:
-            return None
+    def _task(self, namespace: tuple[str, ...], task: dict[str, Any]) -> Event | None:
+        """A node's end is a step, unless the node failed or was interrupted."""
         identifier = task["id"]
+        path = self._relative(namespace) if namespace else None
         if "result" not in task:
-            self._started[identifier] = (time.monotonic(), _keys(task.get("input")))
+            if self._steps:
+                self._started[identifier] = (time.monotonic(), _keys(task.get("input")))
+            return StepStartedEvent(task["name"], path) if self._starts else None
+        if not self._steps:
             return None
         started, input_keys = self._started.pop(identifier, (None, None))
         if task.get("error") is not None or task.get("interrupts"):
@@ -207,7 +192,7 @@ class LangGraphBackend:
             None if started is None else round((time.monotonic() - started) * 1000, 3),
             input_keys,
             _keys(_unwrapped(task["result"])),
-            self._relative(namespace) if namespace else None,
+            path,
         )
 
     def _relative(self, namespace: tuple[str, ...]) -> list[str] | None:
@@ -217,21 +202,7 @@ class LangGraphBackend:
         return list(namespace) or None
 
 
-class _Messages(StreamMessagesHandler):
-    """LangGraph's handler for the ``messages`` mode, as ``astream`` would attach it: within the run."""
-
-    def __init__(self, take: Callable[[Part], None]) -> None:
-        super().__init__(take, True)
-        self._begun = False
-
-    def on_chain_start(self, *args: Any, **kwargs: Any) -> Any:
-        if self._begun:
-            return super().on_chain_start(*args, **kwargs)
-        self._begun = True  # the run itself; to the handler it would look like the node around it
-        return None
-
-
-def _added(callbacks: Any, handler: StreamMessagesHandler) -> Any:
+def _added(callbacks: Any, handler: BaseCallbackHandler) -> Any:
     """Return the callbacks of a config and one more, leaving the given ones as they are."""
     if isinstance(callbacks, BaseCallbackManager):
         manager = callbacks.copy()

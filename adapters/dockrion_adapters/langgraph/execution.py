@@ -8,7 +8,18 @@ from typing import Any, Final
 
 import msgspec
 
-from dockrion_events import AnyEvent, Event, EventError, Exit, StreamContext, TokenEvent
+from dockrion_events import (
+    AnyEvent,
+    Event,
+    EventError,
+    Exit,
+    ReasoningEvent,
+    StreamContext,
+    TokenEvent,
+    ToolCallEvent,
+    ToolResultEvent,
+    UsageEvent,
+)
 
 from ..threads import WorkerPool, run_in_thread
 from .backend import LangGraphBackend
@@ -99,20 +110,47 @@ class Execution:
             self._exit.push(event)
         except EventError:
             # The graph made it where nobody could be told, so something is sent in its place.
-            if isinstance(event, TokenEvent) and len(event.content) > 1:
-                middle = len(event.content) // 2
-                self._push(msgspec.structs.replace(event, content=event.content[:middle], finish_reason=None))
-                self._push(msgspec.structs.replace(event, content=event.content[middle:]))
+            pieces = halves(event)
+            if pieces:
+                for piece in pieces:
+                    self._push(piece)
             elif isinstance(event, Event):
                 with suppress(EventError):
                     self._exit.push(stand_in(event))
 
 
+_TEXTS: Final = ((TokenEvent, "content"), (ReasoningEvent, "content"), (ToolCallEvent, "arguments_delta"))
+_VALUES: Final = (
+    (Event, "data"),
+    (ToolCallEvent, "arguments"),
+    (ToolResultEvent, "content"),
+    (UsageEvent, "details"),
+)
+
+
+def halves(event: AnyEvent) -> list[Event]:
+    """Return the two halves of an event that is a piece of a text; nothing for any other."""
+    for kind, field in _TEXTS:
+        if isinstance(event, kind):
+            text = getattr(event, field)
+            middle = len(text or "") // 2
+            if not middle:
+                return []
+            first = {field: text[:middle], **({"finish_reason": None} if kind is TokenEvent else {})}
+            return [
+                msgspec.structs.replace(event, **first),
+                msgspec.structs.replace(event, **{field: text[middle:]}),
+            ]
+    return []
+
+
 def stand_in(event: Event) -> Event:
     """Return an event in place of one that cannot be encoded: what it is, without what it carries."""
-    if hasattr(event, "data"):
-        kind = type(event.data)
-        described = {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": "<not serialisable>"}
-        return msgspec.structs.replace(event, data=described)
+    for kind, field in _VALUES:
+        value = getattr(event, field, None) if isinstance(event, kind) else None
+        if value is not None:
+            name = f"{type(value).__module__}.{type(value).__qualname__}"
+            described = {"type": name, "repr": "<not serialisable>"}
+            return msgspec.structs.replace(event, **{field: described})
     bulky = {name: None for name in ("input_keys", "output_keys") if hasattr(event, name)}
     return msgspec.structs.replace(event, **bulky)

@@ -79,7 +79,14 @@ def line(event: Event) -> str:
             return f"complete in {event.latency_seconds:.2f} s: {brief(event.output, longest=None)}"
         case ErrorEvent():
             return f"error {event.code}: {event.error}"
-    return event.type
+    return f"{event.type} {brief(own)}" if (own := fields_of(event)) else event.type
+
+
+def fields_of(event: Event) -> dict[str, Any]:
+    """Return what is said in an event of this type alone, and was not left out."""
+    shared = ("type", *Event.__struct_fields__)
+    names = [name for name in event.__struct_fields__ if name not in shared]
+    return {name: value for name in names if (value := getattr(event, name)) is not None}
 
 
 def brief(value: Any, longest: int | None = _LONGEST) -> str:

@@ -61,6 +61,7 @@ class Scripted(BaseChatModel):
             content=message.content,
             id=message.id,
             tool_calls=message.tool_calls,
+            usage_metadata=message.usage_metadata,
             response_metadata=message.response_metadata,
         )
         return ChatResult(generations=[ChatGeneration(message=whole)])
@@ -90,6 +91,38 @@ class ScriptedAsync(Scripted):
             if place and self.gate is not None:
                 await self.gate.wait()
             yield ChatGenerationChunk(message=chunk.model_copy())
+
+
+class Turns(Scripted):
+    """Streams one script after the other, and takes tools."""
+
+    chunks: list[AIMessageChunk] = []  # noqa: RUF012 - a pydantic field, copied for each instance
+    turns: list[list[AIMessageChunk]]
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Turns:
+        return self
+
+    def _next(self) -> None:
+        self.chunks, *self.turns = self.turns
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        self._next()
+        return super()._generate(*args, **kwargs)
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        self._next()
+        return super()._stream(*args, **kwargs)
+
+
+class TurnsAsync(Turns):
+    """The same from a coroutine."""
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        return self._generate(*args, **kwargs)
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self._stream(*args, **kwargs):
+            yield chunk
 
 
 class Whole(BaseChatModel):

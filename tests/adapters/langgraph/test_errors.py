@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 
 from dockrion_adapters import AgentCancelled
 from dockrion_adapters.langgraph import LangGraphAdapter
-from dockrion_events import StartedEvent, StepEvent
+from dockrion_events import StartedEvent, StepEvent, StepStartedEvent
 
 from .graphs import loop, typed_dict
 from .states import Numbers, chain
@@ -71,8 +71,10 @@ async def test_what_came_before_the_failure_comes_first() -> None:
     received, error = await until_failure(LangGraphAdapter(builder.compile()).invoke_stream({"x": 1}))
     assert isinstance(error, ZeroDivisionError)
     assert isinstance(received[0], StartedEvent)
-    assert [event.node_name for event in received[1:] if isinstance(event, StepEvent)] == ["a", "b"]
-    assert [event.sequence for event in received] == [1, 2, 3]
+    assert [event.node_name for event in received if isinstance(event, StepEvent)] == ["a", "b"]
+    begun = [event.node_name for event in received if isinstance(event, StepStartedEvent)]
+    assert begun == ["a", "b", "fail"]
+    assert [event.sequence for event in received] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(

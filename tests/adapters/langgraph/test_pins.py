@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.checkpoint.memory import InMemorySaver
@@ -111,6 +112,45 @@ def test_the_handler_of_messages_takes_a_function_and_whether_subgraphs_count() 
         ("messages", "b"),
         ("messages", ""),
     ]
+
+
+def test_the_handler_of_messages_keeps_the_calls_of_models_and_the_ids_it_has_passed_on() -> None:
+    taken: list[Any] = []
+    handler = StreamMessagesHandler(taken.append, True)
+    seen: list[Any] = []
+
+    class Looking(Scripted):
+        def _stream(self, *args: Any, **kwargs: Any) -> Any:
+            for chunk in super()._stream(*args, **kwargs):
+                seen.append([(ns, about["langgraph_node"]) for ns, about in handler.metadata.values()])
+                yield chunk
+
+    model = Looking(chunks=chunks_of("a b"))
+    around(lambda _: model.invoke("hi") and {}).invoke({"x": 1}, {"callbacks": [handler]})
+    assert seen == [[((), "node"), ((), "node")]] * 2  # the node and the model, each by its run
+    assert handler.metadata == {}
+    assert "m" in handler.seen
+
+
+async def test_langchain_names_the_chunks_that_their_model_does_not() -> None:
+    """The last chunk too, which is its own; so the chunks of one message differ in their ids."""
+    parts = await parts_of(graph_of(talk=async_node(ScriptedAsync(chunks=chunks_of("a b")))), HI)
+    ids = [data[0].id for _, mode, data in parts if mode == "messages"]
+    assert ids[:2] == ["m", "m"]
+    assert ids[2].startswith("lc_run-")
+    (whole,) = parts[-1][2]["messages"][1:]
+    assert whole.id == "m"
+
+
+def test_models_stream_for_the_handler_of_messages_and_not_for_every_other() -> None:
+    class Asked(Scripted):
+        def _stream(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("streamed")
+
+    model = Asked(chunks=chunks_of("a b"))
+    model.invoke("hi", {"callbacks": [BaseCallbackHandler()]})
+    with pytest.raises(AssertionError, match="streamed"):
+        model.invoke("hi", {"callbacks": [StreamMessagesHandler(lambda _: None, True)]})
 
 
 async def test_the_saver_is_lent_in_the_config() -> None:

@@ -14,7 +14,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 
 from dockrion_adapters.langgraph import LangGraphAdapter
-from dockrion_events import EventsFilter, StepEvent
+from dockrion_events import EventsFilter, StepEvent, StepStartedEvent
 
 from . import graphs
 from .graphs import double, triple
@@ -206,8 +206,44 @@ async def test_a_step_comes_as_soon_as_its_node_has_finished() -> None:
 
     builder = StateGraph(Numbers).add_node("slow", slow).add_node("quick", grow("quick"))
     graph = builder.add_edge(START, "slow").add_edge(START, "quick").compile()
-    async with LangGraphAdapter(graph).invoke_stream({"x": 0}) as stream:
+    adapter = LangGraphAdapter(graph)
+    async with adapter.invoke_stream({"x": 0}, events_filter=EventsFilter(["step"])) as stream:
         first = [await anext(stream) for _ in range(2)]
         assert steps(first) == ["quick"]
         go_on.set()
         assert steps([event async for event in stream]) == ["slow"]
+
+
+async def test_a_step_is_told_before_its_node_begins() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(state: Numbers) -> dict[str, Any]:
+        await go_on.wait()
+        return {}
+
+    graph = chain(Numbers, "a").add_node("slow", slow).add_edge("a", "slow").compile()
+    adapter = LangGraphAdapter(graph)
+    async with adapter.invoke_stream({"x": 0}, events_filter=EventsFilter(["step_started"])) as stream:
+        begun: Any = [await anext(stream) for _ in range(3)][1:]
+        assert [event.node_name for event in begun] == ["a", "slow"]
+        go_on.set()
+        assert [event.type async for event in stream] == ["complete"]
+
+
+@pytest.mark.parametrize("make", graphs.GRAPHS.values(), ids=list(graphs.GRAPHS))
+async def test_every_step_has_begun_where_it_ends(make: Any) -> None:
+    received = await collect(*make(), events=["step", "step_started"])
+    open_ones: list[Any] = []
+    for event in received[1:-1]:
+        assert isinstance(event, StepEvent | StepStartedEvent)
+        place = (event.node_name, event.namespace)
+        if isinstance(event, StepStartedEvent):
+            open_ones.append(place)
+        elif not event.node_name.startswith("__error_handler__"):
+            open_ones.remove(place)
+    unended = {
+        graphs.error_handler: ["fail"],
+        graphs.parent_command: ["leave"],
+        graphs.cached: ["square"],
+    }
+    assert [name for name, _ in open_ones] == unended.get(make, [])

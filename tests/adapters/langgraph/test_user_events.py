@@ -213,10 +213,17 @@ async def test_every_kind_of_event_passes_as_what_it_is() -> None:
         await context.checkpoint("draft", {"d": 1})
         await context.emit_token("t")
         await context.emit_step("inner", 1.0)
+        await context.emit_reasoning("r")
+        await context.emit_tool_call("1", "f")
+        await context.emit_tool_result("1", "f", 5)
+        await context.emit_usage(7, 3)
+        await context.emit_message("m", "user", "start")
+        await context.emit_step_started("inner")
         await context.emit("e")
         return {}
 
     received = await collect(node_graph(node), {"x": 0})
     assert [event.type for event in received] == [
-        "started", "progress", "checkpoint", "token", "step", "custom:e", "step", "complete",
+        "started", "step_started", "progress", "checkpoint", "token", "step", "reasoning", "tool_call",
+        "tool_result", "usage", "message", "step_started", "custom:e", "step", "complete",
     ]  # fmt: skip

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 
 from dockrion_adapters.langgraph import LangGraphAdapter
 from dockrion_adapters.langgraph.backend import stream_modes
+from dockrion_adapters.langgraph.messages import MESSAGE_EVENTS
 from dockrion_events import EventEncoder, EventsFilter, EventTooLarge, TokenEvent, as_text, decode_event
 
 from .states import Numbers
-from .support import collect, customs, output_of, until_failure
+from .support import Scripted, collect, customs, output_of, until_failure
 from .test_user_events import asay, here, node_graph
 
 
@@ -55,8 +57,9 @@ async def test_only_what_the_filter_allows_leaves(events: Any, expected: list[st
         ([], set()),
         (["heartbeat"], set()),
         ("chat", {"messages", "tasks", "custom"}),
-        (["token"], {"messages", "custom"}),
         (["step"], {"tasks", "custom"}),
+        (["step_started"], {"tasks", "custom"}),
+        *(([name], {"messages", "custom"}) for name in MESSAGE_EVENTS),
         (["progress"], {"custom"}),
         (["checkpoint"], {"custom"}),
         (["custom"], {"custom"}),
@@ -122,3 +125,31 @@ async def test_a_large_token_is_cut_and_not_lost() -> None:
     assert "".join(part.content for part in parts) == words
     assert [part.finish_reason for part in parts if part.finish_reason] == ["stop"]
     assert len(events) == len(parts) + 1
+
+
+async def test_what_models_and_tools_say_at_length_is_cut_or_stood_in_for() -> None:
+    long = "x" * 3000
+    call = {"id": "1", "name": "f", "args": json.dumps({"a": long}), "index": 0}
+    chunks = [
+        AIMessageChunk("", id="m", additional_kwargs={"reasoning_content": long}),
+        AIMessageChunk("", id="m", tool_call_chunks=[call]),
+    ]
+    whole = AIMessage("", id="w", tool_calls=[{"id": "2", "name": "f", "args": {"a": long}}])
+    model = Scripted(chunks=chunks)
+
+    async def node(state: MessagesState) -> dict[str, Any]:
+        said = await model.ainvoke("hi")
+        return {"messages": [said, whole, ToolMessage(long, tool_call_id="2", name="f")]}
+
+    graph = StateGraph(MessagesState).add_node(node).add_edge(START, "node").compile()
+    events_filter = EventsFilter(["reasoning", "tool_call", "tool_result"])
+    stream = LangGraphAdapter(graph).invoke_stream({"messages": []}, events_filter=events_filter)
+    stream.leave_as(as_text, EventEncoder(max_bytes=1000))
+    received, _ = await until_failure(stream)
+    events: list[Any] = [decode_event(line) for line in received]
+    assert "".join(event.content for event in events if event.type == "reasoning") == long
+    pieces = [event for event in events if event.type == "tool_call" and event.id == "1"]
+    assert json.loads("".join(piece.arguments_delta for piece in pieces)) == {"a": long}
+    (stands_in,) = [event for event in events if event.type == "tool_call" and event.id == "2"]
+    assert stands_in.arguments == {"type": "builtins.dict", "repr": "<not serialisable>"}
+    assert events[-1].content == {"type": "builtins.str", "repr": "<not serialisable>"}
