@@ -178,7 +178,7 @@ def test_one_made_in_memory(project: Project, monkeypatch: pytest.MonkeyPatch) -
     "dockfile", sorted(EXAMPLES.glob("*/Dockfile.yaml")), ids=lambda path: path.parent.name
 )
 def test_the_examples_load(dockfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.environ", {})
+    monkeypatch.setattr("os.environ", {"REDIS_URL": "redis://localhost"})
     checked = load_dockfile(dockfile)
     assert checked.warnings == ()
     assert load(checked).agent_name == checked.agent.name
