@@ -132,8 +132,8 @@ async def test_a_burst_wakes_a_reader_once() -> None:
         for event in log:
             await backend.append(claim, [event])
         for batch in await asyncio.gather(*reading):
-            assert batch == log
-        assert all(follower.ended for follower in followers)
+            assert batch == log[: len(batch)]
+            assert len(batch) > 200, "woken once for what one batch may hold"
 
 
 # -- what it leaves behind -------------------------------------------------------------------------
