@@ -72,7 +72,7 @@ def serve_raw(sock: socket.socket) -> None:
 
     from .raw import app
 
-    config = server_config(app)  # type: ignore[arg-type]  # it is an ASGI app, though not Litestar's
+    config = server_config(app)
     server = uvicorn.Server(config)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, profiled("raw"):
         runner.run(server.serve(sockets=[sock]))

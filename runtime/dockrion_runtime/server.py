@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import uvicorn
 from litestar import Litestar
+from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .process import held_by, leave
@@ -132,8 +133,8 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
-    """Return uvicorn's configuration for an app of ours."""
+def server_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
+    """Return uvicorn's configuration for an app of ours; ``options`` are uvicorn's own."""
     return uvicorn.Config(
         app,
         http=Protocol,
@@ -141,7 +142,6 @@ def server_config(app: Litestar, **options: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         ws="websockets-sansio",
-        ws_max_size=app.state.service.dockfile.expose.max_body_bytes,
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,
@@ -155,7 +155,9 @@ def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] 
     ``on_started`` is called once requests are answered. Raises what kept the app from starting. The
     process ends even where cancelled code holds threads or tasks that nobody can stop.
     """
-    server = Server(server_config(app), app.state.service, on_started)
+    service: Service = app.state.service
+    config = server_config(app, ws_max_size=service.dockfile.expose.max_body_bytes)
+    server = Server(config, service, on_started)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         try:
             runner.run(server.serve(sockets=[sock]))

@@ -155,7 +155,9 @@ def serve() -> Iterator[Serve]:
         key["recursion_limit"] = recursion_limit
         app = create_app(dockfile(key, sections), env=env or {})
         sock = bind("127.0.0.1", 0)
-        server = Server(server_config(app), app.state.service)
+        service = app.state.service
+        config = server_config(app, ws_max_size=service.dockfile.expose.max_body_bytes)
+        server = Server(config, service)
         started: list[asyncio.AbstractEventLoop] = []
         up = threading.Event()
 
@@ -175,7 +177,7 @@ def serve() -> Iterator[Serve]:
         thread.start()
         assert up.wait(DEADLINE)
         port = sock.getsockname()[1]
-        live = Live(f"http://127.0.0.1:{port}", port, app.state.service, started[0], server)
+        live = Live(f"http://127.0.0.1:{port}", port, service, started[0], server)
         running.append((live, thread))
         return live
 
