@@ -17,7 +17,7 @@ from .stream import Execution
 
 log = logging.getLogger("dockrion")
 
-GATHER_SECONDS: Final = 0.001
+GATHER_SECONDS: Final = 0.002
 """Events that follow a chunk within this time gather until it is over, unless they are many."""
 
 FEW: Final = 128
@@ -179,7 +179,7 @@ class ExecutionResponse(EventResponse):
     """Sends one execution to its one reader, and stops it when the reader goes away.
 
     Everything that is ready goes out in one chunk. An event after a silence leaves at once; events
-    that come faster than a thousand times a second leave together, a chunk a millisecond.
+    that come faster than five hundred times a second leave together, a chunk every two milliseconds.
 
     The sending task need not be resumed for an event that comes alone: a callback of the loop writes
     it, where the server offers that, and leaves everything else to the task.
