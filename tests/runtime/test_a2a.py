@@ -68,6 +68,9 @@ async def test_a_message_is_answered_by_a_task_that_has_ended(
         assert live.get(f"/runs/{task.id}").json()["output"] == {"said": "hello", "tokens": 3}
         again = await client.get_task(GetTaskRequest(id=task.id))
         assert MessageToDict(again) == MessageToDict(task)
+    if store.backend == "redis":
+        async with client_of(served(serve, store), version) as client:  # one that was not there yet
+            assert MessageToDict(await client.get_task(GetTaskRequest(id=task.id))) == MessageToDict(task)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -116,11 +119,12 @@ async def test_subscribing_replays_on_another_server_too(serve: Serve, store: St
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_task_is_cancelled_wherever_it_runs(serve: Serve, store: Store, version: str) -> None:
     live = served(serve, store)
-    async with client_of(live, version) as client:
+    other = served(serve, store) if store.backend == "redis" else live
+    async with client_of(live, version) as client, client_of(other, version) as elsewhere:
         stream = client.send_message(saying(data={"tokens": 100_000, "pause": 0.01}))
         task_id = (await anext(stream)).task.id
         await anext(stream)
-        task = await client.cancel_task(CancelTaskRequest(id=task_id))
+        task = await elsewhere.cancel_task(CancelTaskRequest(id=task_id))
         assert task.status.state == TaskState.TASK_STATE_CANCELED
         assert states(await told(stream))[-1] == "TASK_STATE_CANCELED"
         again = await client.cancel_task(CancelTaskRequest(id=task_id))

@@ -2,7 +2,8 @@
 
 A task's id is its run's, its state the run's status, its context the run's ``thread_id`` (the run's own id,
 where the client named none). What a stream shows is the run's log from its beginning, so that subscribing
-again, on any server of the store, shows the same once more; nothing is kept here between requests.
+again, on any server of the store, shows the same once more; nothing is kept here between requests. A
+message that is sent again, as after a connection broke, finds the task that it has made.
 
 ======================== ================================================================
 event                    in a stream

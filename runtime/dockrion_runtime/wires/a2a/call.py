@@ -22,6 +22,7 @@ class Reading:
     def __init__(self, follower: Follower, on_close: Callable[[], None]) -> None:
         self.follower = follower
         self._on_close = on_close
+        self._closed = False
         self.left = False
 
     def leave_off(self) -> None:
@@ -30,9 +31,11 @@ class Reading:
         self.follower.nudge()
 
     def close(self) -> None:
-        """Let go of the log."""
-        self.follower.close()
-        self._on_close()
+        """Let go of the log; again is as well."""
+        if not self._closed:
+            self._closed = True
+            self.follower.close()
+            self._on_close()
 
 
 class Call:
@@ -48,6 +51,11 @@ class Call:
         self._left = True
         if self._reading is not None:
             self._reading.leave_off()
+
+    def close(self) -> None:
+        """Let go of what is read, whenever its generators end: the SDK does not close those it makes."""
+        if self._reading is not None:
+            self._reading.close()
 
     async def read(
         self, runs: Runs, run_id: str, *, until: int | None = None

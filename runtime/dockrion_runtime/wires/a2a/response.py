@@ -71,6 +71,7 @@ class AnswerStream(EventResponse):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # a generator in use cannot be closed
         await self._answers.aclose()
+        self._call.close()
 
 
 def _frame(answer: dict[str, str]) -> bytes:
