@@ -7,18 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
-from dockrion_adapters import Adapter, Chats, Driver, EventStream, adapter_of, load_entrypoint
+from dockrion_adapters import Adapter, Driver, EventStream, adapter_of, load_entrypoint
 from dockrion_adapters.stream import silent_context, stream_context
 from dockrion_events import Event, EventsFilter
 
+from .chat import chat_payload
 from .dockfile import Dockfile, load_dockfile
 from .loading import load
 from .syncing import stream_sync
-
-_PLAIN: Final = "query"
-"""The field that a message of a chat goes to, where nothing says otherwise."""
 
 
 class Agent:
@@ -134,21 +132,7 @@ class Agent:
 
     def chat_payload(self, message: str) -> Any:
         """Return the payload that says ``message``; see `stream_chat`."""
-        if isinstance(self.adapter, Chats):
-            payload = self.adapter.chat_payload(message)
-            if payload is not None:
-                return payload
-        return {self._chat_field(): message}
-
-    def _chat_field(self) -> str:
-        schema = (self.dockfile.io_schema.input if self.dockfile is not None else None) or {}
-        properties: dict[str, Any] = schema.get("properties") or {}
-        texts = [name for name, field in properties.items() if _is_text(field)]
-        required = [name for name in texts if name in (schema.get("required") or ())]
-        for names in (required, texts):
-            if len(names) == 1:
-                return names[0]
-        return _PLAIN
+        return chat_payload(message, self.adapter, self.dockfile)
 
     def stream_chat_sync(self, message: str, *, thread_id: str | None = None) -> Iterator[Event]:
         """Do what `stream_chat` does, with event objects, for a plain loop in a plain script."""
@@ -166,7 +150,3 @@ def _config(thread_id: str | None) -> dict[str, Any]:
 
 def _is_path(source: str) -> bool:
     return source.endswith((".yaml", ".yml")) or Path(source).is_dir()
-
-
-def _is_text(field: Any) -> bool:
-    return isinstance(field, dict) and field.get("type") == "string"

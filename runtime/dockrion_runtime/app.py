@@ -18,6 +18,7 @@ from .docs import assets_router, openapi_config
 from .problems import EXCEPTION_HANDLERS
 from .routes import VERSION, informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
+from .wires.protocols import protocol_routes
 from .wires.routes import socket_routes
 
 
@@ -63,6 +64,7 @@ def create_app(
             *invoking_routes(service),
             *(run_routes(service, runs) if runs is not None else ()),
             *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
+            *protocol_routes(service, runs),
             *informing_routes(service),
             assets_router(),
         ],

@@ -124,7 +124,11 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             "framework": adapter.framework,
             "version": VERSION,
             "events": list(service.events_filter.allowed),
-            "expose": {"rest": dockfile.expose.rest, "streaming": list(dockfile.expose.streaming)},
+            "expose": {
+                "rest": dockfile.expose.rest,
+                "streaming": list(dockfile.expose.streaming),
+                "protocols": list(dockfile.expose.protocols),
+            },
             "auth": dockfile.auth.mode,
             "active": service.active,
             "runs": None if service.runs is None else service.runs.info(),

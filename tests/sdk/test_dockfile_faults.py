@@ -21,7 +21,7 @@ WHOLE = [
 ]
 
 EXPOSE = [
-    ("prot: 1", "prot: unknown key; did you mean 'port'? Valid: rest, streaming, port"),
+    ("prt: 1", "prt: unknown key; did you mean 'port'? Valid: rest, streaming, protocols, port"),
     ("port: 65536", "port: expected a number of at most 65535, got 65536"),
     ("port: -1", "port: expected a number of at least 0, got -1"),
     ("port: http", "port: expected a whole number, got 'http'"),
@@ -30,10 +30,13 @@ EXPOSE = [
     ("port: ", "port: expected a whole number, got nothing"),
     ("host: 1", "host: expected text, got 1; put it in quotes"),
     ("streaming: ssse", "streaming: not a valid value, got 'ssse'; did you mean 'sse'?"),
-    ("streaming: websocket", "streaming: not a valid value", "Valid: sse, none"),
+    ("streaming: websockets", "streaming: not a valid value", "Valid: sse, websocket, none"),
     ("streaming: [sse, ws]", "streaming[1]: not a valid value, got 'ws'"),
-    ("streaming: false", "streaming: expected sse, none or a list, got false"),
+    ("streaming: false", "streaming: expected sse, websocket, none or a list, got false"),
     ("streaming: [sse, none]", "streaming: none stands alone"),
+    ("protocols: [a2a]", "protocols: a protocol needs runs; set streaming.async_runs: true"),
+    ("protocols: [a3a]", "protocols[0]: not a valid value, got 'a3a'; did you mean 'a2a'?"),
+    ("protocols: 1", "protocols: expected a list of protocols, got 1"),
     ("shutdown_grace: 0", "shutdown_grace: expected a number greater than 0, got 0"),
     ("max_body_bytes: 10MB", "max_body_bytes: expected a whole number, got '10MB'"),
     ("max_concurrent: 0", "max_concurrent: expected a number of at least 1"),

@@ -29,6 +29,7 @@ def test_defaults(load_text: Load) -> None:
         "expose": {
             "rest": True,
             "streaming": ("sse",),
+            "protocols": (),
             "port": 8080,
             "host": "0.0.0.0",
             "cors": {"origins": (), "methods": ("GET", "POST", "DELETE")},

@@ -25,6 +25,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*,]+")  # RFC 6454, section 7
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 _STREAMINGS = ("sse", "websocket", "none")
+PROTOCOLS = ("a2a",)
 _STORE_SCHEMES = (
     "redis",
     "rediss",
@@ -126,6 +127,16 @@ def _streamings(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for item in given if item != "none"))
 
 
+def _protocols(value: Any) -> tuple[str, ...]:
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise fault("expected a list of protocols", valid=PROTOCOLS)
+    for index, item in enumerate(given):
+        if item not in PROTOCOLS:
+            raise fault("not a valid value", valid=PROTOCOLS, at=() if given is not value else (index,))
+    return tuple(dict.fromkeys(given))
+
+
 def _origin(value: Any) -> Any:
     if value != "*" and not (isinstance(value, str) and _ORIGIN.fullmatch(value.lower())):
         raise fault("expected an origin without a path, or *", hint="for example https://app.example.com")
@@ -189,6 +200,7 @@ Count = Annotated[int, _number, Field(ge=1)]
 Port = Annotated[int, _number, Field(ge=0, le=65535)]
 Seconds = Annotated[float, _number, Field(gt=0, allow_inf_nan=False)]
 Streamings = Annotated[tuple[Literal["sse", "websocket"], ...], BeforeValidator(_streamings)]
+Protocols = Annotated[tuple[Literal["a2a"], ...], BeforeValidator(_protocols)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 Method = Annotated[str, BeforeValidator(_method)]
 Allowed = Annotated[str | tuple[str, ...] | None, PlainValidator(_events)]

@@ -16,6 +16,7 @@ from dockrion_events import EventsFilter, InvalidFilter
 
 from .errors import Loc
 from .fields import (
+    PROTOCOLS,
     AdapterReference,
     AgentName,
     AgentReference,
@@ -31,6 +32,7 @@ from .fields import (
     NonEmpty,
     Origin,
     Port,
+    Protocols,
     Seconds,
     StoreKind,
     StoreURL,
@@ -92,12 +94,14 @@ class CORS(Section):
 class Expose(Section):
     """`expose`: how the server is reached.
 
-    `port` 0 takes any free port; `streaming` is empty for `none`; `max_body_bytes` is in bytes;
-    `max_concurrent` counts invocations and direct streams together; `shutdown_grace` is in seconds.
+    `port` 0 takes any free port; `streaming` is empty for `none`; `protocols` are spoken besides, over the
+    runs; `max_body_bytes` is in bytes; `max_concurrent` counts invocations and direct streams together;
+    `shutdown_grace` is in seconds.
     """
 
     rest: bool = True
     streaming: Streamings = ("sse",)
+    protocols: Protocols = ()
     port: Port = 8080
     host: NonEmpty = "0.0.0.0"
     cors: CORS = CORS()
@@ -293,6 +297,19 @@ class Dockfile(Section):
     streaming: Streaming = Streaming()
     auth: Auth = Auth()
     secrets: Secrets = Secrets()
+
+    @classmethod
+    def check_keys(cls, given: Mapping[str, Any]) -> Faults:
+        """Hold the keys of different sections together."""
+        expose, streaming = (given.get(name) or {} for name in ("expose", "streaming"))
+        if not (isinstance(expose, Mapping) and isinstance(streaming, Mapping)):
+            return
+        given_protocols = expose.get("protocols")
+        named = [given_protocols] if isinstance(given_protocols, str) else given_protocols
+        spoken = isinstance(named, list | tuple) and any(name in PROTOCOLS for name in named)
+        if spoken and not streaming.get("async_runs"):
+            hint = "set streaming.async_runs: true, for its tasks are runs"
+            yield ("expose", "protocols"), fault("a protocol needs runs", hint=hint, told=True)
 
     _file: Path | None = PrivateAttr(default=None)
     _directory: Path = PrivateAttr(default_factory=Path.cwd)

@@ -1,0 +1,54 @@
+"""Refusals and failures as the protocol's own errors; nothing else of ours gets out."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from a2a.utils.errors import (
+    A2AError,
+    InternalError,
+    InvalidParamsError,
+    TaskNotCancelableError,
+    TaskNotFoundError,
+)
+
+from dockrion_events import BackendUnavailable
+
+from ...problems import Problem, unavailable
+
+log = logging.getLogger("dockrion")
+
+
+@contextmanager
+def told_by_protocol() -> Iterator[None]:
+    """Raise whatever is raised inside as an `A2AError`; a fault of ours is logged, and told by its id."""
+    try:
+        yield
+    except A2AError:
+        raise
+    except Problem as problem:
+        raise error_of(problem) from None
+    except BackendUnavailable as error:
+        log.warning("%s", error)
+        raise error_of(unavailable()) from None
+    except Exception as error:
+        error_id = str(uuid.uuid4())
+        log.error("a2a: a request failed, error %s", error_id, exc_info=error)
+        raise InternalError("the server failed; its log has the details", {"error_id": error_id}) from None
+
+
+def error_of(problem: Problem) -> A2AError:
+    """Return a problem as the protocol tells it; its code stays in the error's data."""
+    data = {"code": problem.code}
+    if problem.code == "RUN_NOT_FOUND":
+        return TaskNotFoundError(problem.detail, data)
+    if problem.code == "RUN_ENDED":
+        return TaskNotCancelableError(problem.detail, data)
+    if problem.status in (400, 409, 413, 422):
+        faults = problem.extra.get("errors", ())
+        fields = [{"field": fault["path"], "message": fault["message"]} for fault in faults]
+        return InvalidParamsError(problem.detail, {**data, "errors": fields} if fields else data)
+    return InternalError(problem.detail, data)

@@ -1,0 +1,94 @@
+"""The protocol's two addresses: the card, open to all, and the one that everything else goes to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from a2a.server.jsonrpc_models import JSONParseError
+from a2a.server.request_handlers.response_helpers import agent_card_to_dict, build_error_response
+from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
+from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
+from litestar import get, post
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp
+from sse_starlette.sse import EventSourceResponse
+from starlette.requests import Request as StarletteRequest
+
+from ...auth import OPEN, owner_of
+from ...problems import Problem
+from ...routes import VERSION
+from ...runs.service import Runs
+from ...service import BODY_SECONDS, Service
+from ...wire import Answer, AnyRequest, body_of
+from .call import Call, CallBuilder, attach
+from .card import agent_card
+from .handler import RunsHandler
+from .response import AnswerStream
+
+PATH: Final = "/a2a"
+
+
+def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
+    """Return the routes of A2A."""
+    dispatcher = JsonRpcDispatcher(
+        RunsHandler(service, runs), context_builder=CallBuilder(), enable_v0_3_compat=True
+    )
+    dockfile = service.dockfile
+    heartbeat = dockfile.streaming.events.heartbeat_interval
+
+    @get(AGENT_CARD_WELL_KNOWN_PATH, opt={OPEN: True}, tags=["agent"], summary="The agent's card")
+    async def card(request: AnyRequest) -> Answer:
+        url = str(request.base_url).rstrip("/") + PATH
+        framework = service.agent.adapter.framework
+        return Answer(
+            agent_card_to_dict(agent_card(dockfile, url, version=VERSION, framework=framework)), 200
+        )
+
+    @post(PATH, status_code=200, tags=["agent"], summary="A2A: JSON-RPC, 1.0 and 0.3")
+    async def rpc(request: AnyRequest) -> ASGIApp:
+        body = await _body(request, dockfile.expose.max_body_bytes)
+        try:
+            msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return Answer(
+                build_error_response(None, JSONParseError(message=str(error))), 200
+            ).to_asgi_response()
+        call = Call(owner_of(request))
+        response = await _answered(dispatcher, request, body, call)
+        if isinstance(response, EventSourceResponse):
+            answers: Any = response.body_iterator  # of dicts with event and data, in either version
+            return AnswerStream(answers, call, heartbeat=heartbeat)
+        return response  # type: ignore[no-any-return]
+
+    return [card, rpc]
+
+
+async def _body(request: AnyRequest, limit: int) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await body_of(request, limit)
+    except TimeoutError:
+        raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+
+
+async def _answered(dispatcher: JsonRpcDispatcher, request: AnyRequest, body: bytes, call: Call) -> Any:
+    """Let the SDK answer; where the client leaves meanwhile, nothing is read for it any more."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        call.leave_off()
+
+    scope: dict[str, Any] = dict(request.scope)
+    attach(scope, call)
+    watching = asyncio.create_task(watch())
+    try:
+        return await dispatcher.handle_requests(StarletteRequest(scope, receive))
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
