@@ -36,7 +36,8 @@ from dockrion_events import (
     StepStartedEvent,
 )
 
-from .messages import MESSAGE_EVENTS, Sink, message_handler
+from ..langchain.speech import MESSAGE_EVENTS, Sink
+from .messages import message_handler
 from .surroundings import RUNTIME_KEY, STREAM_KEY, Graph, configurable_of, saver_of
 
 Part: TypeAlias = "tuple[tuple[str, ...], str, Any]"
