@@ -8,8 +8,8 @@ from .base import Adapter
 from .errors import LoadError
 from .registry import get_adapter
 
-_BY_MODULE: Final = {"langgraph": "langgraph"}
-"""The framework whose classes live in a package of this name."""
+_BY_MODULE: Final = {"langgraph": "langgraph", "langchain_core.runnables": "langchain"}
+"""The framework whose agents have a base class from this package; of several, that of the first base."""
 
 
 def framework_of(agent: Any) -> str:
@@ -18,9 +18,9 @@ def framework_of(agent: Any) -> str:
     Raises `LoadError` for anything else.
     """
     for base in type(agent).__mro__:
-        framework = _BY_MODULE.get(base.__module__.partition(".")[0])
-        if framework is not None:
-            return framework
+        for package, framework in _BY_MODULE.items():
+            if f"{base.__module__}.".startswith(f"{package}."):
+                return framework
     if callable(agent):
         return "handler"
     raise LoadError(
