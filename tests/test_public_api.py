@@ -25,7 +25,7 @@ EVENTS = """
 ADAPTERS = """
     Adapter AdapterError AgentCancelled AgentFailed AsyncAdapter Chats DescribesItself Driver EventStream
     HandlerAdapter HasLifetime LangChainAdapter LangGraphAdapter LangGraphBackend LoadError MissingExtra
-    NoWorkerThreads Resumes StreamingAdapter UnknownFramework WorkerPool abandoned_threads
+    NoWorkerThreads ObjectAdapter Resumes StreamingAdapter UnknownFramework WorkerPool abandoned_threads
     adapter_of as_stream available_frameworks get_adapter load_entrypoint register_adapter
 """
 

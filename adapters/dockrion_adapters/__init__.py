@@ -21,6 +21,7 @@ from .errors import (
     UnknownFramework,
 )
 from .handler import HandlerAdapter
+from .objects import ObjectAdapter
 from .registry import available_frameworks, get_adapter, register_adapter
 from .stream import EventStream, as_stream
 from .threads import WorkerPool, abandoned_threads
@@ -47,6 +48,7 @@ __all__ = [
     "LoadError",
     "MissingExtra",
     "NoWorkerThreads",
+    "ObjectAdapter",
     "Resumes",
     "StreamingAdapter",
     "UnknownFramework",

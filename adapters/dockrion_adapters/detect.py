@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from .base import Adapter
 from .errors import LoadError
+from .objects import is_agent
 from .registry import get_adapter
 
 _BY_MODULE: Final = {"langgraph": "langgraph", "langchain_core.runnables": "langchain"}
@@ -13,7 +14,8 @@ _BY_MODULE: Final = {"langgraph": "langgraph", "langchain_core.runnables": "lang
 
 
 def framework_of(agent: Any) -> str:
-    """Return the framework whose adapter takes ``agent``: a known framework's object, or a callable.
+    """Return the framework whose adapter takes ``agent``: a known framework's object,
+    one with the methods of an agent, or a callable.
 
     Raises `LoadError` for anything else.
     """
@@ -21,10 +23,12 @@ def framework_of(agent: Any) -> str:
         for package, framework in _BY_MODULE.items():
             if f"{base.__module__}.".startswith(f"{package}."):
                 return framework
+    if is_agent(agent):
+        return "object"
     if callable(agent):
         return "handler"
     raise LoadError(
-        f"{agent!r:.80} is neither an agent of a known framework nor callable; "
+        f"{agent!r:.80} is neither an agent of a known framework nor callable, and has no invoke or stream; "
         "name its framework, or write an adapter for it"
     )
 
