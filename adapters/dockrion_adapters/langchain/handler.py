@@ -48,7 +48,7 @@ class RunnableHandler(Speech, BaseCallbackHandler):
     ``node_name`` is the step that a model belongs to, or its node where it runs in a graph.
     """
 
-    run_inline = True  # in the order of its happening
+    run_inline: bool = True  # in the order of its happening
 
     def __init__(self, wanted: Collection[str], sink: Sink) -> None:
         super().__init__(wanted, sink)

@@ -46,11 +46,12 @@ class Answer:
     __slots__ = ("calls", "chunk_id", "id", "namespace", "node_name", "usage")
 
     def __init__(self, message_id: str, node_name: str | None, namespace: list[str] | None) -> None:
-        self.id = self.chunk_id = message_id
-        self.node_name = node_name
-        self.namespace = namespace
+        self.id: str = message_id
+        self.chunk_id: str = message_id
+        self.node_name: str | None = node_name
+        self.namespace: list[str] | None = namespace
         self.usage: UsageMetadata | None = None
-        self.calls = StreamedCalls()
+        self.calls: StreamedCalls = StreamedCalls()
 
 
 class Speech:

@@ -20,11 +20,11 @@ PathOf: TypeAlias = "Callable[[tuple[str, ...]], list[str] | None]"
 
 def message_handler(wanted: Collection[str], sink: Sink, path_of: PathOf) -> BaseCallbackHandler:
     """Return the callback handler that makes the ``wanted`` ones of `MESSAGE_EVENTS`."""
-    handler = Messages(wanted, sink, path_of)
-    return handler if as_it_is_said(wanted) else Unstreamed(handler)
+    handler = _Messages(wanted, sink, path_of)
+    return handler if as_it_is_said(wanted) else _Unstreamed(handler)
 
 
-class Messages(Speech, StreamMessagesHandler):
+class _Messages(Speech, StreamMessagesHandler):
     """LangGraph's handler for the ``messages`` mode, as ``astream`` would attach it: within the run.
 
     What the handler itself would pass on, it passes to `_whole`: messages that were not streamed, each
@@ -83,11 +83,11 @@ class Messages(Speech, StreamMessagesHandler):
         return Answer(message_id, about.get("langgraph_node"), path)
 
 
-class Unstreamed(BaseCallbackHandler):
+class _Unstreamed(BaseCallbackHandler):
     """Tells a handler what happens, but does not make models stream, as LangGraph's own handler does."""
 
     run_inline = True
 
-    def __init__(self, handler: Messages) -> None:
+    def __init__(self, handler: _Messages) -> None:
         for name in ("chat_model_start", "llm_end", "llm_error", "chain_start", "chain_end", "chain_error"):
             setattr(self, f"on_{name}", getattr(handler, f"on_{name}"))
