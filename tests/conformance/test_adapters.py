@@ -13,7 +13,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from dockrion_adapters import Adapter, HandlerAdapter, LangChainAdapter, LangGraphAdapter, ObjectAdapter
 from dockrion_adapters.testing import AdapterSuite
-from dockrion_events import EventsFilter, StreamContext, context_scope
+from dockrion_events import CompleteEvent, EventsFilter, StreamContext, context_scope
 
 from ..adapters.langgraph.support import Scripted, ScriptedAsync, chunks_of
 
@@ -102,3 +102,25 @@ class TestBare(AdapterSuite):
 
     def make(self, act: Act) -> Adapter:
         return Bare(act)
+
+
+class Streams(Bare):
+    """One whose stream is a bare generator of events and strings."""
+
+    def __init__(self, act: Act, words: Sequence[str] = ()) -> None:
+        super().__init__(act)
+        self.words = words
+
+    async def invoke_stream(self, payload: Any, **options: Any) -> AsyncIterator[Any]:
+        for word in self.words:
+            yield word
+        output = self.act(payload)
+        yield CompleteEvent(await output if inspect.isawaitable(output) else output, 0.0, {})
+
+
+class TestBareStream(AdapterSuite):
+    def make(self, act: Act) -> Adapter:
+        return Streams(act)
+
+    def speaking(self, words: Sequence[str]) -> Adapter:
+        return Streams(len, words)

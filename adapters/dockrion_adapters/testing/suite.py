@@ -215,17 +215,18 @@ class AdapterSuite(ABC):
         said = [event.content for event in events if isinstance(event, TokenEvent) and event.content]
         assert said == words
 
-    def test_a_stream_of_its_own_takes_a_filter_and_serializes(self) -> None:
-        value = text()
-        adapter = self.make(lambda payload: marking(payload) or value)
+    def test_an_event_stream_takes_a_filter_and_serializes(self) -> None:
+        adapter = self.make(marking)
         if not isinstance(adapter, StreamingAdapter):
             return
         only = EventsFilter(["custom:mark"])
-        lines = on_a_loop(received(adapter.invoke_stream(self.payload, events_filter=only, serialize=True)))
+        stream = adapter.invoke_stream(self.payload, events_filter=only, serialize=True)
+        if not isinstance(stream, EventStream):  # whoever takes a bare generator makes one of it
+            return
+        lines = on_a_loop(received(stream))
         assert all(isinstance(line, str) for line in lines), "serialize=True gives JSON strings"
         events = [decode_event(line) for line in lines]
-        if isinstance(adapter.invoke_stream(self.payload), EventStream):
-            check_form(events)
+        check_form(events)
         assert [place for _, place in marks(events)] == [0, 1, 2]
 
     # -- ending it -----------------------------------------------------------------------------
