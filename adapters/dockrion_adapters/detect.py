@@ -9,7 +9,11 @@ from .errors import LoadError
 from .objects import is_agent
 from .registry import get_adapter
 
-_BY_MODULE: Final = {"langgraph": "langgraph", "langchain_core.runnables": "langchain"}
+_BY_MODULE: Final = {
+    "langgraph": "langgraph",
+    "langchain_core.runnables": "langchain",
+    "agentor": "agentor",
+}
 """The framework whose agents have a base class from this package; of several, that of the first base."""
 
 
