@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 QUESTION ?= What happens when a client of a direct stream leaves?
 
-.PHONY: help install test lint types contracts unit bench chaos demo demo-ha format clean
+AGENTOR := .venv-agentor
+
+.PHONY: help install test test-agentor lint types contracts unit bench chaos demo demo-ha format clean
 
 help: ## Show this map
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Make the environment in .venv
 $(STAMP): pyproject.toml constraints.txt
@@ -35,6 +37,15 @@ contracts: install ## Who may import whom
 unit: install ## All tests
 	$(BIN)/python -m pytest
 
+test-agentor: $(AGENTOR)/.installed ## Tests of the Agentor adapter, in an environment of their own
+	$(AGENTOR)/bin/python -m pytest tests/agentor
+
+$(AGENTOR)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(AGENTOR)
+	$(AGENTOR)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip
+	$(AGENTOR)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[agentor]' --group dev
+	@touch $@
+
 bench: install ## Measure; writes benchmarks/results.json and docs/performance.md; fails where a goal is missed
 	$(BIN)/python -m benchmarks
 
@@ -52,4 +63,4 @@ format: install ## Apply the house style
 	$(BIN)/ruff format .
 
 clean: ## Remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build
+	rm -rf $(VENV) $(AGENTOR) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build

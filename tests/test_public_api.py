@@ -24,9 +24,9 @@ EVENTS = """
 
 ADAPTERS = """
     Adapter AdapterError AgentCancelled AgentFailed AsyncAdapter Chats DescribesItself Driver EventStream
-    HandlerAdapter HasLifetime LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads
-    Resumes StreamingAdapter UnknownFramework WorkerPool abandoned_threads adapter_of as_stream
-    available_frameworks get_adapter load_entrypoint register_adapter
+    HandlerAdapter HasLifetime LangChainAdapter LangGraphAdapter LangGraphBackend LoadError MissingExtra
+    NoWorkerThreads ObjectAdapter Resumes StreamingAdapter UnknownFramework WorkerPool abandoned_threads
+    adapter_of as_stream available_frameworks get_adapter load_entrypoint register_adapter
 """
 
 SDK = """

@@ -1,7 +1,6 @@
 """Adapters: one for each framework, all giving the same stream of events.
 
-`HandlerAdapter` and ``LangGraphAdapter`` come with the package; the latter is imported when it is
-first asked for, so that using the former does not load LangGraph.
+An adapter of a framework is imported when it is first asked for, so that using another does not load it.
 """
 
 from __future__ import annotations
@@ -22,11 +21,13 @@ from .errors import (
     UnknownFramework,
 )
 from .handler import HandlerAdapter
+from .objects import ObjectAdapter
 from .registry import available_frameworks, get_adapter, register_adapter
 from .stream import EventStream, as_stream
 from .threads import WorkerPool, abandoned_threads
 
 if TYPE_CHECKING:
+    from .langchain import LangChainAdapter
     from .langgraph import LangGraphAdapter, LangGraphBackend
 
 __all__ = [
@@ -41,11 +42,13 @@ __all__ = [
     "EventStream",
     "HandlerAdapter",
     "HasLifetime",
+    "LangChainAdapter",
     "LangGraphAdapter",
     "LangGraphBackend",
     "LoadError",
     "MissingExtra",
     "NoWorkerThreads",
+    "ObjectAdapter",
     "Resumes",
     "StreamingAdapter",
     "UnknownFramework",
@@ -65,4 +68,8 @@ def __getattr__(name: str) -> Any:
         from . import langgraph
 
         return getattr(langgraph, name)
+    if name == "LangChainAdapter":
+        from .langchain import LangChainAdapter
+
+        return LangChainAdapter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

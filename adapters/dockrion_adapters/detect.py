@@ -6,25 +6,33 @@ from typing import Any, Final
 
 from .base import Adapter
 from .errors import LoadError
+from .objects import is_agent
 from .registry import get_adapter
 
-_BY_MODULE: Final = {"langgraph": "langgraph"}
-"""The framework whose classes live in a package of this name."""
+_BY_MODULE: Final = {
+    "langgraph": "langgraph",
+    "langchain_core.runnables": "langchain",
+    "agentor": "agentor",
+}
+"""The framework whose agents have a base class from this package; of several, that of the first base."""
 
 
 def framework_of(agent: Any) -> str:
-    """Return the framework whose adapter takes ``agent``: a known framework's object, or a callable.
+    """Return the framework whose adapter takes ``agent``: a known framework's object,
+    one with the methods of an agent, or a callable.
 
     Raises `LoadError` for anything else.
     """
     for base in type(agent).__mro__:
-        framework = _BY_MODULE.get(base.__module__.partition(".")[0])
-        if framework is not None:
-            return framework
+        for package, framework in _BY_MODULE.items():
+            if f"{base.__module__}.".startswith(f"{package}."):
+                return framework
+    if is_agent(agent):
+        return "object"
     if callable(agent):
         return "handler"
     raise LoadError(
-        f"{agent!r:.80} is neither an agent of a known framework nor callable; "
+        f"{agent!r:.80} is neither an agent of a known framework nor callable, and has no invoke or stream; "
         "name its framework, or write an adapter for it"
     )
 

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
-import re
-import typing
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, closing
+from collections.abc import Callable
 from typing import Any, Literal, overload
 
 from dockrion_events import (
     AnyEvent,
-    CustomEvent,
     Event,
     EventsFilter,
-    RunCancelled,
     StreamContext,
-    TokenEvent,
     context_scope,
     get_current_context,
 )
 
 from .entrypoint import load_entrypoint
 from .errors import LoadError
+from .signatures import context_parameter, is_asynchronous
 from .stream import EventStream, silent_context, stream_context
 from .threads import WorkerPool, run_blocking, run_in_thread
+from .yielded import aiterate, finished
 
 
 class HandlerAdapter:
@@ -63,8 +58,8 @@ class HandlerAdapter:
             raise LoadError(f"{shown} is a {type(handler).__name__}, and a handler has to be callable")
         if inspect.isclass(handler):
             raise LoadError(f"{shown} is a class; give an instance of it, or a function")
-        self._context_parameter = _context_parameter(handler, shown)
-        self._asynchronous = _is_asynchronous(handler)
+        self._context_parameter = context_parameter(handler, shown)
+        self._asynchronous = is_asynchronous(handler)
         self._handler = handler
         self.agent_name = getattr(handler, "__name__", type(handler).__name__)
 
@@ -88,7 +83,7 @@ class HandlerAdapter:
             result = self._call(payload, context)
             if inspect.isawaitable(result) or inspect.isasyncgen(result):
                 return run_blocking(lambda: self._await(result, context))
-            return _finished(result, context)
+            return finished(result, context)
 
     async def ainvoke(
         self,
@@ -201,7 +196,7 @@ class HandlerAdapter:
 
         def work() -> Any:
             result = self._call(payload, context)
-            return _finished(result, context)
+            return finished(result, context)
 
         self._loaded()
         pool = self._pool
@@ -212,117 +207,5 @@ class HandlerAdapter:
     async def _await(self, result: Any, context: StreamContext) -> Any:
         """Finish what a call returned: a coroutine, an async generator, or the output itself."""
         if inspect.isasyncgen(result):
-            return await _run_async_generator(result, context)
+            return await aiterate(result, context)
         return await result if inspect.isawaitable(result) else result
-
-
-class _Yielded:
-    """What a generator has yielded, as far as its output may be made of it.
-
-    A string is a token; a bare ``yield`` only gives way; for the rest see `event`.
-    """
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._last: dict[Any, Any] | None = None
-
-    def event(self, item: Any) -> Event:
-        """Return the event that an item other than text means."""
-        if isinstance(item, TokenEvent):
-            self.texts.append(str(item.content))
-        elif isinstance(item, dict):
-            self._last = item
-        return item if isinstance(item, Event) else CustomEvent("custom:partial", item)
-
-    def output(self, returned: Any = None) -> Any:
-        """Return the output: the return value, the last dict, or the tokens."""
-        if returned is not None:
-            return returned
-        return self._last if self._last is not None else {"text": "".join(self.texts)}
-
-
-def _run_generator(generator: Generator[Any, Any, Any], context: StreamContext) -> Any:
-    """Iterate a generator to its end, in whatever thread this is, and return its output."""
-    yielded = _Yielded()
-    with closing(generator):
-        while True:
-            try:
-                item = next(generator)
-            except StopIteration as stop:
-                return yielded.output(stop.value)
-            if isinstance(item, str):
-                yielded.texts.append(item)
-                context.sync_emit_token(item)
-            elif item is not None:
-                context.sync_send(yielded.event(item))
-            elif context.cancelled:
-                raise RunCancelled(f"execution {context.run_id} was cancelled")
-
-
-def _finished(result: Any, context: StreamContext) -> Any:
-    return _run_generator(result, context) if inspect.isgenerator(result) else result
-
-
-async def _run_async_generator(generator: AsyncGenerator[Any, Any], context: StreamContext) -> Any:
-    """Iterate an async generator to its end and return its output."""
-    yielded = _Yielded()
-    async with aclosing(generator):
-        async for item in generator:
-            if isinstance(item, str):
-                yielded.texts.append(item)
-                await context.emit_token(item)
-            elif item is not None:
-                await context.send(yielded.event(item))
-            else:
-                await asyncio.sleep(0)
-    return yielded.output()
-
-
-def _is_asynchronous(handler: Callable[..., Any]) -> bool:
-    """Say whether calling it gives a coroutine or an async generator, as far as one can see."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    call = handler if inspect.isroutine(handler) else type(handler).__call__
-    return inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call)
-
-
-def _context_parameter(handler: Callable[..., Any], shown: str) -> str | None:
-    """Return the name of the parameter that takes the context, by name or by annotation."""
-    try:
-        parameters = dict(inspect.signature(handler).parameters)
-    except (TypeError, ValueError):  # a builtin without a signature takes the payload alone
-        return None
-    hints = _hints(handler)
-    named = None
-    for name, parameter in parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if name == "context" or _means_context(hints.get(name, parameter.annotation)):
-            if parameter.kind is parameter.POSITIONAL_ONLY:
-                raise LoadError(f"{shown} takes {name} by position only; it is handed over by its name")
-            named = name
-            break
-    rest = [parameter for name, parameter in parameters.items() if name != named]
-    takes = [p for p in rest if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
-    needed = [
-        p.name for p in rest[1:] if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    if not takes or needed or (named is not None and next(iter(parameters)) == named):
-        more = f"; nothing would fill {', '.join(needed)}" if needed else ""
-        raise LoadError(f"{shown} has to take the payload first, as in handle(payload, context=None){more}")
-    return named
-
-
-def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    try:
-        return typing.get_type_hints(handler if inspect.isroutine(handler) else type(handler).__call__)
-    except Exception:  # noqa: BLE001 - hints that do not resolve here leave the plain annotations
-        return {}
-
-
-def _means_context(annotation: Any) -> bool:
-    if annotation is StreamContext or StreamContext in typing.get_args(annotation):
-        return True
-    return isinstance(annotation, str) and re.search(r"\bStreamContext\b", annotation) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -102,3 +103,12 @@ def test_an_unknown_framework(name: str, hint: str) -> None:
     assert hint in str(caught.value)
     assert "handler" in str(caught.value)
     assert isinstance(caught.value, LookupError)
+
+
+@pytest.mark.skipif(find_spec("agentor") is not None, reason="agentor is installed")
+def test_an_optional_framework_of_ours_names_its_extra() -> None:
+    assert "agentor" in available_frameworks()
+    with pytest.raises(
+        MissingExtra, match=r"No module named 'agentor'.*pip install 'dockrion-sdk\[agentor\]'"
+    ):
+        get_adapter("agentor")

@@ -17,7 +17,6 @@ from copy import copy
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeAlias, cast
 
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.pregel.protocol import StreamProtocol
@@ -36,7 +35,9 @@ from dockrion_events import (
     StepStartedEvent,
 )
 
-from .messages import MESSAGE_EVENTS, Sink, message_handler
+from ..langchain.callbacks import added
+from ..langchain.speech import MESSAGE_EVENTS, Sink
+from .messages import message_handler
 from .surroundings import RUNTIME_KEY, STREAM_KEY, Graph, configurable_of, saver_of
 
 Part: TypeAlias = "tuple[tuple[str, ...], str, Any]"
@@ -124,7 +125,7 @@ class LangGraphBackend:
         if "messages" in self.modes:
             wanted = [name for name in MESSAGE_EVENTS if self._filter.is_allowed(name)]
             handler = message_handler(wanted, sink, self._relative)
-            hooked["callbacks"] = _added(hooked.get("callbacks"), handler)
+            hooked["callbacks"] = added(hooked.get("callbacks"), handler)
         return cast("RunnableConfig", hooked)
 
     def _stream(self, around: Mapping[str, Any]) -> StreamProtocol:
@@ -200,15 +201,6 @@ class LangGraphBackend:
         if own and namespace[: len(own)] == own:  # a graph with a thread of its own begins at the root
             namespace = namespace[len(own) :]
         return list(namespace) or None
-
-
-def _added(callbacks: Any, handler: BaseCallbackHandler) -> Any:
-    """Return the callbacks of a config and one more, leaving the given ones as they are."""
-    if isinstance(callbacks, BaseCallbackManager):
-        manager = callbacks.copy()
-        manager.add_handler(handler, inherit=True)
-        return manager
-    return [*(callbacks or ()), handler]
 
 
 def _unwrapped(result: Any) -> Any:

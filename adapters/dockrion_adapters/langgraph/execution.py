@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
+from dockrion_events import Exit, StreamContext
 
-from dockrion_events import (
-    AnyEvent,
-    Event,
-    EventError,
-    Exit,
-    ReasoningEvent,
-    StreamContext,
-    TokenEvent,
-    ToolCallEvent,
-    ToolResultEvent,
-    UsageEvent,
-)
-
+from ..report import reporter
 from ..threads import WorkerPool, run_in_thread
 from .backend import LangGraphBackend
 from .surroundings import Graph
@@ -42,8 +29,7 @@ class Execution:
     ) -> None:
         self._graph = graph
         self._context = context
-        self._exit = exit_
-        self._config = backend.hooked(graph, config, self._push)
+        self._config = backend.hooked(graph, config, reporter(exit_))
         self._stopped = False
         self._latest: Any = None
         self._interrupts: list[Any] = []
@@ -103,54 +89,3 @@ class Execution:
             return self._latest
         values = self._latest if isinstance(self._latest, dict) else {}
         return {**values, INTERRUPT_KEY: self._interrupts}
-
-    def _push(self, event: AnyEvent) -> None:
-        assert self._exit is not None  # without one, the filter lets nothing through
-        try:
-            self._exit.push(event)
-        except EventError:
-            # The graph made it where nobody could be told, so something is sent in its place.
-            pieces = halves(event)
-            if pieces:
-                for piece in pieces:
-                    self._push(piece)
-            elif isinstance(event, Event):
-                with suppress(EventError):
-                    self._exit.push(stand_in(event))
-
-
-_TEXTS: Final = ((TokenEvent, "content"), (ReasoningEvent, "content"), (ToolCallEvent, "arguments_delta"))
-_VALUES: Final = (
-    (Event, "data"),
-    (ToolCallEvent, "arguments"),
-    (ToolResultEvent, "content"),
-    (UsageEvent, "details"),
-)
-
-
-def halves(event: AnyEvent) -> list[Event]:
-    """Return the two halves of an event that is a piece of a text; nothing for any other."""
-    for kind, field in _TEXTS:
-        if isinstance(event, kind):
-            text = getattr(event, field)
-            middle = len(text or "") // 2
-            if not middle:
-                return []
-            first = {field: text[:middle], **({"finish_reason": None} if kind is TokenEvent else {})}
-            return [
-                msgspec.structs.replace(event, **first),
-                msgspec.structs.replace(event, **{field: text[middle:]}),
-            ]
-    return []
-
-
-def stand_in(event: Event) -> Event:
-    """Return an event in place of one that cannot be encoded: what it is, without what it carries."""
-    for kind, field in _VALUES:
-        value = getattr(event, field, None) if isinstance(event, kind) else None
-        if value is not None:
-            name = f"{type(value).__module__}.{type(value).__qualname__}"
-            described = {"type": name, "repr": "<not serialisable>"}
-            return msgspec.structs.replace(event, **{field: described})
-    bulky = {name: None for name in ("input_keys", "output_keys") if hasattr(event, name)}
-    return msgspec.structs.replace(event, **bulky)

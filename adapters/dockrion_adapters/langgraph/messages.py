@@ -2,63 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
-from uuid import UUID, uuid4
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeAlias
+from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
-from langchain_core.messages.ai import UsageMetadata, add_usage
-from langchain_core.outputs import ChatGenerationChunk, LLMResult
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.outputs import LLMResult
 from langgraph.pregel._messages import StreamMessagesHandler
 
-from dockrion_events import (
-    AnyEvent,
-    MessageEvent,
-    ReasoningEvent,
-    TokenEvent,
-    ToolCallEvent,
-    ToolResultEvent,
-    UsageEvent,
-)
+from dockrion_events import ToolResultEvent
 
-from .calls import StreamedCalls, made_id
+from ..langchain.speech import Answer, Sink, Speech, as_it_is_said, first_message
 
-Sink: TypeAlias = Callable[[AnyEvent], None]
 PathOf: TypeAlias = "Callable[[tuple[str, ...]], list[str] | None]"
-
-MESSAGE_EVENTS: Final = ("token", "reasoning", "tool_call", "tool_result", "usage", "message")
-_SUMS: Final = ("input_tokens", "output_tokens", "total_tokens")
-_AS_IT_IS_SAID: Final = {"token", "reasoning", "tool_call", "message"}
 
 
 def message_handler(wanted: Collection[str], sink: Sink, path_of: PathOf) -> BaseCallbackHandler:
-    """Return the callback handler that makes the ``wanted`` ones of `MESSAGE_EVENTS`.
-
-    Models stream only for what is told as they speak: a model may say less about its usage then.
-    """
-    handler = Messages(wanted, sink, path_of)
-    return Unstreamed(handler) if _AS_IT_IS_SAID.isdisjoint(wanted) else handler
+    """Return the callback handler that makes the ``wanted`` ones of `MESSAGE_EVENTS`."""
+    handler = _Messages(wanted, sink, path_of)
+    return handler if as_it_is_said(wanted) else _Unstreamed(handler)
 
 
-class Answer:
-    """One message of a model, while it comes.
-
-    ``id`` is that of its first chunk, whatever the others have: a model that names its message does it
-    there, and LangChain gives the chunks without a name one of its own.
-    """
-
-    __slots__ = ("calls", "chunk_id", "id", "namespace", "node_name", "usage")
-
-    def __init__(self, message_id: str, node_name: str | None, namespace: list[str] | None) -> None:
-        self.id = self.chunk_id = message_id
-        self.node_name = node_name
-        self.namespace = namespace
-        self.usage: UsageMetadata | None = None
-        self.calls = StreamedCalls()
-
-
-class Messages(StreamMessagesHandler):
+class _Messages(Speech, StreamMessagesHandler):
     """LangGraph's handler for the ``messages`` mode, as ``astream`` would attach it: within the run.
 
     What the handler itself would pass on, it passes to `_whole`: messages that were not streamed, each
@@ -66,18 +32,10 @@ class Messages(StreamMessagesHandler):
     """
 
     def __init__(self, wanted: Collection[str], sink: Sink, path_of: PathOf) -> None:
-        super().__init__(self._whole, True)
-        self._sink = sink
+        StreamMessagesHandler.__init__(self, self._whole, True)
+        Speech.__init__(self, wanted, sink)
         self._path_of = path_of
-        self._tokens = "token" in wanted
-        self._reasoning = "reasoning" in wanted
-        self._calls = "tool_call" in wanted
-        self._results = "tool_result" in wanted
-        self._usage = "usage" in wanted
-        self._messages = "message" in wanted
-        self._tokens_only = self._tokens and not set(wanted) - {"token"}
         self._begun = False
-        self._answers: dict[UUID, Answer] = {}
         self._names: dict[str, str] = {}  # of tools, by the ids of their calls
 
     # -- callbacks -----------------------------------------------------------------------------
@@ -88,187 +46,48 @@ class Messages(StreamMessagesHandler):
         self._begun = True  # the run itself; to the handler it would look like the node around it
         return None
 
-    def on_llm_new_token(
-        self, token: Any, *, chunk: Any = None, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
-    ) -> Any:
-        if not isinstance(chunk, ChatGenerationChunk):
-            return
-        message = chunk.message
-        answer = self._answers.get(run_id) or self._begin(run_id, message)
-        if answer is None or not isinstance(message, AIMessageChunk):
-            return
-        if message.id != answer.chunk_id:
-            self._identify(message, answer)
-        if self._tokens_only:
-            event = token_of(message, answer)
-            if event is not None:
-                self._sink(event)
-        else:
-            self._chunk(message, answer)
-
     def on_llm_end(
         self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> Any:
-        answer = self._answers.pop(run_id, None)
-        message = _first(response)
+        message = first_message(response)
         if self._results and isinstance(message, AIMessage):
             self._names.update((call["id"], call["name"]) for call in message.tool_calls if call["id"])
-        if answer is None:
+        if not self.finish(run_id, message):
             return super().on_llm_end(response, run_id=run_id, parent_run_id=parent_run_id, **kwargs)
         self.metadata.pop(run_id, None)
-        if message is not None and message.id is not None:
-            self.seen.add(message.id)
-        self._end(answer, message.usage_metadata if isinstance(message, AIMessage) else answer.usage)
         return None
 
     def on_llm_error(
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> Any:
         self.metadata.pop(run_id, None)
-        answer = self._answers.pop(run_id, None)
-        if answer is not None:
-            self._end(answer, answer.usage)
+        self.fail(run_id)
 
-    # -- a message that is streamed ------------------------------------------------------------
+    # -- what is said --------------------------------------------------------------------------
 
-    def _begin(self, run_id: UUID, message: BaseMessage) -> Answer | None:
+    def _heard(self, run_id: UUID, message_id: str) -> Answer | None:
         about = self.metadata.get(run_id)
-        if about is None or not isinstance(message, AIMessageChunk):
-            return None
-        if message.id is None:
-            message.id = str(uuid4())
-        self.seen.add(message.id)
-        answer = self._answers[run_id] = self._answer(message.id, *about)
-        if self._messages:
-            self._sink(MessageEvent(answer.id, "assistant", "start", answer.node_name))
-        return answer
-
-    def _identify(self, message: AIMessageChunk, answer: Answer) -> None:
-        """Note another id of the same message: the whole one, which a node may return, has one of them."""
-        if message.id is None:
-            message.id = answer.id
-        answer.chunk_id = message.id
-        self.seen.add(message.id)
-
-    def _chunk(self, message: AIMessageChunk, answer: Answer) -> None:
-        if message.usage_metadata:
-            answer.usage = add_usage(answer.usage, message.usage_metadata)
-        self._say(message, answer)
-        if self._calls and message.tool_call_chunks:
-            for piece in answer.calls.pieces(message.tool_call_chunks):
-                self._sink(ToolCallEvent(piece.id, piece.name, None, piece.delta, answer.id))
-
-    def _end(self, answer: Answer, usage: UsageMetadata | None) -> None:
-        if self._tokens_only:
-            return
-        if self._calls:
-            for piece in answer.calls.rest(answer.id):
-                self._sink(ToolCallEvent(piece.id, piece.name, None, piece.delta, answer.id))
-        if self._usage and usage:
-            self._sink(usage_of(usage, answer.id))
-        if self._messages:
-            self._sink(MessageEvent(answer.id, "assistant", "end", answer.node_name))
-
-    # -- a message that is there at once -------------------------------------------------------
+        return None if about is None else self._answer(message_id, *about)
 
     def _whole(self, part: tuple[tuple[str, ...], str, Any]) -> None:
         namespace, _, (message, metadata) = part
         if isinstance(message, AIMessage):
-            answer = self._answer(message.id or "", namespace, metadata)
-            if self._messages:
-                self._sink(MessageEvent(answer.id, "assistant", "start", answer.node_name))
-            self._say(message, answer)
-            if self._calls:
-                for call in calls_of(message, answer.id):
-                    self._sink(call)
-            self._end(answer, message.usage_metadata)
+            self.say_whole(message, self._answer(message.id or "", namespace, metadata))
         elif self._results and isinstance(message, ToolMessage):
             identifier = message.tool_call_id
             name = message.name or self._names.get(identifier, "")
             self._sink(ToolResultEvent(identifier, name, message.content, message.status == "error"))
 
-    # -- both ----------------------------------------------------------------------------------
-
     def _answer(self, message_id: str, namespace: tuple[str, ...], about: Mapping[str, Any]) -> Answer:
         path = self._path_of(namespace) if namespace else None
         return Answer(message_id, about.get("langgraph_node"), path)
 
-    def _say(self, message: AIMessage, answer: Answer) -> None:
-        if self._reasoning:
-            for thought in reasoning_of(message):
-                self._sink(ReasoningEvent(thought, answer.id))
-        if self._tokens:
-            event = token_of(message, answer)
-            if event is not None:
-                self._sink(event)
 
-
-class Unstreamed(BaseCallbackHandler):
+class _Unstreamed(BaseCallbackHandler):
     """Tells a handler what happens, but does not make models stream, as LangGraph's own handler does."""
 
     run_inline = True
 
-    def __init__(self, handler: Messages) -> None:
+    def __init__(self, handler: _Messages) -> None:
         for name in ("chat_model_start", "llm_end", "llm_error", "chain_start", "chain_end", "chain_error"):
             setattr(self, f"on_{name}", getattr(handler, f"on_{name}"))
-
-
-def token_of(message: AIMessage, answer: Answer) -> TokenEvent | None:
-    """Return the text of a message or a chunk; None where it has neither text nor a reason to end."""
-    content = message.content
-    text = content if type(content) is str else str(message.text)
-    response = message.response_metadata
-    finish = (response.get("finish_reason") or response.get("stop_reason")) if response else None
-    if not text and finish is None:
-        return None
-    return TokenEvent(text, finish, answer.node_name, answer.namespace, answer.id)
-
-
-def reasoning_of(message: AIMessage) -> list[str]:
-    """Return what a message or a chunk says of its model's thoughts."""
-    if not message.additional_kwargs and isinstance(message.content, str):
-        return []  # nowhere to be found; normalising costs more than all else here
-    try:
-        blocks: Iterable[Any] = message.content_blocks
-    except Exception:  # noqa: BLE001 - the forms are the models' own; what LangChain cannot read is left out
-        return []
-    thoughts = (
-        block.get("reasoning")
-        for block in blocks
-        if isinstance(block, dict) and block.get("type") == "reasoning"
-    )
-    return [thought for thought in thoughts if isinstance(thought, str) and thought]
-
-
-def calls_of(message: AIMessage, message_id: str) -> Iterator[ToolCallEvent]:
-    """Yield the calls of a whole message; one whose arguments are no JSON object, as the text it is."""
-    place = 0
-    for call in message.tool_calls:
-        yield ToolCallEvent(
-            call["id"] or made_id(message_id, place), call["name"], call["args"], None, message_id
-        )
-        place += 1
-    for broken in message.invalid_tool_calls:
-        yield ToolCallEvent(
-            broken["id"] or made_id(message_id, place),
-            broken["name"] or "",
-            None,
-            broken["args"] or "",
-            message_id,
-        )
-        place += 1
-
-
-def usage_of(usage: UsageMetadata, message_id: str) -> UsageEvent:
-    """Return what a model says it took; what LangChain counts besides the three sums are the details."""
-    details: dict[str, Any] = dict(usage)
-    read, written, both = (details.pop(name, 0) for name in _SUMS)
-    return UsageEvent(read, written, both, details or None, message_id)
-
-
-def _first(response: LLMResult) -> BaseMessage | None:
-    """Return the message that a call of a model gave."""
-    for generations in response.generations[:1]:
-        for generation in generations[:1]:
-            return getattr(generation, "message", None)
-    return None

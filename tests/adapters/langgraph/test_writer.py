@@ -10,9 +10,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 
+from dockrion_adapters.langchain.speech import MESSAGE_EVENTS
 from dockrion_adapters.langgraph import LangGraphAdapter
 from dockrion_adapters.langgraph.backend import stream_modes
-from dockrion_adapters.langgraph.messages import MESSAGE_EVENTS
 from dockrion_events import EventEncoder, EventsFilter, EventTooLarge, TokenEvent, as_text, decode_event
 
 from .states import Numbers

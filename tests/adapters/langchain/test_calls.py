@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 
-from dockrion_adapters.langgraph.calls import StreamedCalls
+from dockrion_adapters.langchain.calls import StreamedCalls
 
 
 def told(*chunks: dict[str, Any], rest: bool = True) -> list[tuple[str, str, str]]:

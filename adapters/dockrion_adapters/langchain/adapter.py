@@ -1,0 +1,178 @@
+"""The adapter: a wrapped runnable gives what the bare one gives, and can be watched."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final, Literal, cast, overload
+
+from langchain_core.language_models import BaseLanguageModel
+from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
+from langchain_core.runnables.config import ensure_config
+
+from dockrion_events import Event, EventsFilter, Exit, StreamContext, context_scope, get_current_context
+
+from ..entrypoint import load_entrypoint
+from ..errors import LoadError
+from ..report import reporter
+from ..stream import EventStream, silent_context, stream_context
+from .callbacks import added
+from .handler import EVENTS, runnable_handler
+
+_KINDS: Final = (
+    "a Runnable (a chain, a model, RunnableLambda …), or a function without argument that returns one"
+)
+
+
+class LangChainAdapter:
+    """Wraps a LangChain ``Runnable``, given as an object or as ``module:attribute``.
+
+    What ``runnable.ainvoke`` returns or raises is what comes out; ``options`` go to it untouched. Chat
+    models stream wherever in the chain they sit; one that cannot, and a model that knows text only, gives
+    its answer as one token. ``step_started`` and ``step`` tell of the runnables directly within this one,
+    named as LangChain names them, or by their key where they run side by side.
+
+    A tool's result has the id of the model's call; a tool that the chain's own code calls with arguments
+    that no model gave is told of with a call of its own.
+
+    Graphs are runnables too, but belong to `LangGraphAdapter`.
+    """
+
+    framework: str = "langchain"
+    keeps_threads: bool = False
+
+    def __init__(self, runnable: Any = None) -> None:
+        self.agent_name: str = "chain"
+        self._runnable: Runnable[Any, Any] | None = None
+        if runnable is not None:
+            self.load(runnable)
+
+    # -- loading -------------------------------------------------------------------------------
+
+    def load(self, target: Any) -> None:
+        """Take a runnable, a function that makes one, or ``module:attribute`` of either. Raises `LoadError`.
+
+        The function is called here, once.
+        """
+        shown = repr(target) if isinstance(target, str) else f"{target!r:.80}"
+        found = load_entrypoint(target) if isinstance(target, str) else target
+        if not isinstance(found, Runnable) and callable(found) and not inspect.isclass(found):
+            try:
+                found = found()
+            except Exception as error:
+                raise LoadError(f"{shown} failed: {type(error).__name__}: {error}") from error
+            if inspect.iscoroutine(found):
+                found.close()
+        if not isinstance(found, Runnable):
+            kind = f"class {found.__name__}" if inspect.isclass(found) else type(found).__name__
+            raise LoadError(f"{shown} is or gave a {kind}; expected {_KINDS}")
+        if any(base.__module__.partition(".")[0] == "langgraph" for base in type(found).__mro__):
+            raise LoadError(f"{shown} is a graph; its framework is langgraph")
+        self._runnable = found
+        self.agent_name = getattr(found, "name", None) or "chain"
+
+    def metadata(self) -> dict[str, Any]:
+        runnable = self._loaded()
+        steps = runnable.steps if isinstance(runnable, RunnableSequence) else [runnable]
+        return {"steps": [step.get_name() for step in steps]}
+
+    def chat_payload(self, message: str) -> Any:
+        """Return the message as the model or the prompt that comes first takes it.
+
+        None where neither comes first, or the prompt has other variables than the one.
+        """
+        first: Any = self._loaded()
+        while isinstance(first, RunnableSequence | RunnableBinding):
+            first = first.first if isinstance(first, RunnableSequence) else first.bound
+        if isinstance(first, BaseLanguageModel):
+            return message
+        if not isinstance(first, BasePromptTemplate) or len(first.input_variables) != 1:
+            return None
+        name = first.input_variables[0]
+        parts = first.messages if isinstance(first, ChatPromptTemplate) else []
+        if any(isinstance(part, MessagesPlaceholder) and part.variable_name == name for part in parts):
+            return {name: [("user", message)]}
+        return {name: message}
+
+    # -- executing -----------------------------------------------------------------------------
+
+    def invoke(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run ``runnable.invoke``."""
+        with context_scope(context or get_current_context() or silent_context()):
+            return self._loaded().invoke(payload, cast("RunnableConfig | None", config), **options)
+
+    async def ainvoke(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        **options: Any,
+    ) -> Any:
+        """Run ``runnable.ainvoke``."""
+        with context_scope(context or get_current_context() or silent_context()):
+            return await self._loaded().ainvoke(payload, cast("RunnableConfig | None", config), **options)
+
+    @overload
+    def invoke_stream(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: Literal[False] = False,
+        **options: Any,
+    ) -> EventStream[Event]: ...
+
+    @overload
+    def invoke_stream(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: Literal[True],
+        **options: Any,
+    ) -> EventStream[str]: ...
+
+    def invoke_stream(
+        self,
+        payload: Any,
+        *,
+        config: dict[str, Any] | None = None,
+        context: StreamContext | None = None,
+        events_filter: EventsFilter | None = None,
+        serialize: bool = False,
+        **options: Any,
+    ) -> EventStream[Any]:
+        """Return the stream of one execution: what models and tools say, steps and users' events."""
+        runnable = self._loaded()
+        context = stream_context(context, events_filter)
+        wanted = [name for name in EVENTS if context.events_filter.is_allowed(name)]
+
+        async def run(exit_: Exit) -> Any:
+            watched = ensure_config(cast("RunnableConfig | None", config))  # with what is around it
+            if wanted:
+                handler = runnable_handler(wanted, reporter(exit_))
+                watched["callbacks"] = added(watched.get("callbacks"), handler)
+            return await runnable.ainvoke(payload, watched, **options)
+
+        return EventStream(
+            run, context, agent_name=self.agent_name, framework=self.framework, serialize=serialize
+        )
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _loaded(self) -> Runnable[Any, Any]:
+        if self._runnable is None:
+            raise LoadError("no runnable is loaded; call load() first")
+        return self._runnable
