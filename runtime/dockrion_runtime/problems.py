@@ -7,7 +7,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any, Final
 
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from dockrion_events import encode_json
@@ -113,5 +113,3 @@ EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
     HTTPException: handle_http,
     Exception: handle_unexpected,
 }
-
-JSON: Final = MediaType.JSON

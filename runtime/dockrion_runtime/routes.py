@@ -17,10 +17,11 @@ from dockrion_adapters.stream import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
 
 from .auth import OPEN, owner_of
-from .problems import JSON, Problem
+from .problems import Problem
 from .service import Service
 from .sse import ExecutionResponse
 from .stream import OutputInvalid, failure_event
+from .wire import Answer
 
 VERSION: Final = version("dockrion-sdk")
 
@@ -30,7 +31,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     expose = service.dockfile.expose
 
     @post("/invoke", status_code=200, tags=["agent"], summary="Execute the agent and return its output")
-    async def invoke(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def invoke(request: Request[Any, Any, Any]) -> Response[Any]:
         request_id = service.new_request_id()
         with service.slot():
             payload = await service.payload(request)
@@ -41,7 +42,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         adapter = service.agent.adapter
         metadata = {"agent": adapter.agent_name, "framework": adapter.framework, "latency_seconds": latency}
         body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
-        return Response(body, media_type=JSON, headers={"X-Request-ID": request_id})
+        return Answer(body, 200, (b"x-request-id", request_id.encode()))
 
     @post("/invoke/stream", status_code=200, tags=["agent"], summary="Stream one execution of the agent")
     async def invoke_stream(request: Request[Any, Any, Any]) -> ASGIApp:
@@ -73,15 +74,20 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     """Execute the agent within the time limit and return its output as JSON. Raises `Problem`."""
     limit = service.dockfile.streaming.events.max_run_duration
     context = service.context(request_id, watched=False)
-    task = asyncio.ensure_future(outcome_of(lambda: service.agent.call(payload, config, context)))
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(outcome_of(lambda: service.agent.call(payload, config, context)))
+    over = loop.create_future()  # asyncio.wait does the same, at five times the price
+    task.add_done_callback(lambda _: _settle(over))
+    timer = loop.call_later(limit, _settle, over)
     try:
-        done, _ = await asyncio.wait((task,), timeout=limit)
+        await over
     finally:
+        timer.cancel()
         if not task.done():
             context.cancel()
             task.cancel()
     headers = {"X-Request-ID": request_id}
-    if not done:
+    if not task.done():
         detail = f"the execution took longer than {limit:g} s"
         raise Problem(504, "RUN_TIMEOUT", detail, request_id=request_id, headers=headers)
     output, error = task.result()
@@ -98,6 +104,11 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     if status == 503:
         headers["Retry-After"] = "5"
     raise Problem(status, event.code, event.error, request_id=request_id, headers=headers)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def informing_routes(service: Service) -> list[BaseRouteHandler]:

@@ -53,11 +53,12 @@ async def body_of(request: AnyRequest, limit: int) -> bytes:
             return b"".join(parts)
 
 
-class Answer(Response[dict[str, Any]]):
-    """A JSON answer, encoded at once; ``headers`` are in bytes and in lower case."""
+class Answer(Response[Any]):
+    """A JSON answer, encoded at once or JSON already; ``headers`` are in bytes and in lower case."""
 
-    def __init__(self, content: dict[str, Any], status: int, *headers: tuple[bytes, bytes]) -> None:
-        self._sent = _Sent(msgspec.json.encode(content), status, headers)
+    def __init__(self, content: dict[str, Any] | bytes, status: int, *headers: tuple[bytes, bytes]) -> None:
+        body = content if isinstance(content, bytes) else msgspec.json.encode(content)
+        self._sent = _Sent(body, status, headers)
 
     def to_asgi_response(self, *_: Any, **__: Any) -> ASGIResponse:
         return self._sent
