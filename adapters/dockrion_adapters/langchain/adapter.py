@@ -10,7 +10,15 @@ from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, Messa
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langchain_core.runnables.config import ensure_config
 
-from dockrion_events import Event, EventsFilter, Exit, StreamContext, context_scope, get_current_context
+from dockrion_events import (
+    AnyEvent,
+    Event,
+    EventsFilter,
+    Exit,
+    StreamContext,
+    context_scope,
+    get_current_context,
+)
 
 from ..entrypoint import load_entrypoint
 from ..errors import LoadError
@@ -162,7 +170,14 @@ class LangChainAdapter:
         async def run(exit_: Exit) -> Any:
             watched = ensure_config(cast("RunnableConfig | None", config))  # with what is around it
             if wanted:
-                handler = runnable_handler(wanted, reporter(exit_))
+                report, queue = reporter(exit_), context.queue
+
+                def tell(event: AnyEvent) -> None:
+                    report(event)
+                    if queue.crowded:
+                        queue.wait_for_room()  # code in a thread waits for a slow reader; the loop's does not
+
+                handler = runnable_handler(wanted, tell)
                 watched["callbacks"] = added(watched.get("callbacks"), handler)
             return await runnable.ainvoke(payload, watched, **options)
 

@@ -29,6 +29,7 @@ from dockrion_events import (
     decode_event,
     get_current_context,
 )
+from dockrion_events.backends.queue import HIGH_WATER
 
 from ..langgraph.support import (
     FILTERS,
@@ -309,6 +310,21 @@ async def test_cancelling_reaches_the_model() -> None:
     await log.reached("begun")
     await stream.aclose()
     assert log.done == ["begun", "cancelled"]
+
+
+async def test_a_model_in_a_thread_waits_for_a_slow_reader() -> None:
+    words = 3 * HIGH_WATER
+    model = Scripted(chunks=[AIMessageChunk(content=".", id="m")] * words)
+    chain = RunnableLambda(lambda payload: model.invoke(payload))
+    stream = LangChainAdapter(chain).invoke_stream("hi", events_filter=EventsFilter(["token"]))
+    async with stream:
+        await stream.__anext__()
+        queue = stream.context.queue
+        while not queue.crowded:  # noqa: ASYNC110 - the thread that is slowed down tells nobody
+            await asyncio.sleep(0.001)
+        assert len(queue) <= HIGH_WATER + 1
+        said = [event async for event in stream if event.chunk]
+    assert len(said) == words
 
 
 async def test_a_value_that_cannot_be_sent_does_not_break_the_chain() -> None:
