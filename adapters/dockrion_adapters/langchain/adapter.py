@@ -36,9 +36,10 @@ class LangChainAdapter:
     """Wraps a LangChain ``Runnable``, given as an object or as ``module:attribute``.
 
     What ``runnable.ainvoke`` returns or raises is what comes out; ``options`` go to it untouched. Chat
-    models stream wherever in the chain they sit; one that cannot, and a model that knows text only, gives
-    its answer as one token. ``step_started`` and ``step`` tell of the runnables directly within this one,
-    named as LangChain names them, or by their key where they run side by side.
+    models stream wherever in the chain they sit; one that cannot gives its answer as one token, and so
+    does a model that knows text only, unless it streams by itself. ``step_started`` and ``step`` tell of
+    the runnables directly within this one, named as LangChain names them, or by their key where they run
+    side by side.
 
     A tool's result has the id of the model's call; a tool that the chain's own code calls with arguments
     that no model gave is told of with a call of its own.

@@ -11,6 +11,7 @@ import pytest
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
+from langchain_core.outputs import GenerationChunk
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 from langchain_core.tools import tool
@@ -158,6 +159,30 @@ async def test_a_model_that_knows_text_only() -> None:
     assert text.chunk == "me"
     assert (first.id, last.id) == (text.message_id, text.message_id)  # type: ignore[attr-defined]
     assert output_of(events) == "me"
+
+
+class Talker(FakeListLLM):
+    """Streams whether it is asked to or not, as some do with ``streaming=True``."""
+
+    async def _acall(self, prompt: str, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> str:
+        for word in ("it ", "was"):
+            await run_manager.on_llm_new_token(word, chunk=GenerationChunk(text=word))
+        if "fail" in prompt:
+            raise KeyError(prompt)
+        return "it was"
+
+
+async def test_a_model_that_knows_text_only_and_streams() -> None:
+    chain = Talker(responses=[]) | RunnableLambda(str.upper)
+    events = await collect(chain, "hi", events=["token", "message"])
+    assert shown(events)[1:3] == ["token it ", "token was"]
+    assert [event.type for event in events] == ["started", "message", "token", "token", "message", "complete"]
+    assert output_of(events) == "IT WAS"
+    async with LangChainAdapter(chain).invoke_stream("fail", events_filter=EventsFilter("all")) as stream:
+        events, error = await until_failure(stream)
+    assert isinstance(error, KeyError)
+    assert shown(events)[-1].startswith("end ")
+    assert shown(await collect(chain.with_config(tags=["nostream"]), "hi")) == []
 
 
 async def test_a_silent_model_is_not_heard() -> None:
