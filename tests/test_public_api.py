@@ -102,3 +102,8 @@ def test_the_adapters_load_no_framework_until_it_is_asked_for() -> None:
 
 def test_the_conformance_suite_needs_no_pytest() -> None:
     assert _loaded_by("import dockrion_events.testing", (*HEAVY, "pytest")) == []
+
+
+def test_the_conformance_suite_of_adapters_needs_no_framework_either() -> None:
+    heavy = tuple(name for name in HEAVY if name != "asyncio")
+    assert _loaded_by("import dockrion_adapters.testing", (*heavy, "pytest")) == []

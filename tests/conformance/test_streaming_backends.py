@@ -15,6 +15,7 @@ from dockrion_events import (
     EventsFilter,
     QueueBackend,
     StepEvent,
+    StepStartedEvent,
     StreamContext,
     StreamingBackend,
     context_scope,
@@ -56,7 +57,7 @@ class TestLangGraphBackend(StreamingBackendSuite):
         builder: Any = StateGraph(dict).add_node("work", lambda _: work()).add_edge(START, "work")
         graph, events = builder.compile(), list[AnyEvent]()
         graph.invoke({"a": 1}, backend.hooked(graph, None, events.append))
-        return [event for event in events if not isinstance(event, StepEvent)]
+        return [event for event in events if not isinstance(event, StepStartedEvent | StepEvent)]
 
     @pytest.mark.parametrize("events", ["minimal", ["heartbeat"]], ids=str)
     def test_it_is_unavailable_where_custom_events_are_not_streamed(self, events: Any) -> None:

@@ -10,7 +10,15 @@ from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, Messa
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from langchain_core.runnables.config import ensure_config
 
-from dockrion_events import Event, EventsFilter, Exit, StreamContext, context_scope, get_current_context
+from dockrion_events import (
+    AnyEvent,
+    Event,
+    EventsFilter,
+    Exit,
+    StreamContext,
+    context_scope,
+    get_current_context,
+)
 
 from ..entrypoint import load_entrypoint
 from ..errors import LoadError
@@ -28,9 +36,10 @@ class LangChainAdapter:
     """Wraps a LangChain ``Runnable``, given as an object or as ``module:attribute``.
 
     What ``runnable.ainvoke`` returns or raises is what comes out; ``options`` go to it untouched. Chat
-    models stream wherever in the chain they sit; one that cannot, and a model that knows text only, gives
-    its answer as one token. ``step_started`` and ``step`` tell of the runnables directly within this one,
-    named as LangChain names them, or by their key where they run side by side.
+    models stream wherever in the chain they sit; one that cannot gives its answer as one token, and so
+    does a model that knows text only, unless it streams by itself. ``step_started`` and ``step`` tell of
+    the runnables directly within this one, named as LangChain names them, or by their key where they run
+    side by side.
 
     A tool's result has the id of the model's call; a tool that the chain's own code calls with arguments
     that no model gave is told of with a call of its own.
@@ -162,7 +171,14 @@ class LangChainAdapter:
         async def run(exit_: Exit) -> Any:
             watched = ensure_config(cast("RunnableConfig | None", config))  # with what is around it
             if wanted:
-                handler = runnable_handler(wanted, reporter(exit_))
+                report, queue = reporter(exit_), context.queue
+
+                def tell(event: AnyEvent) -> None:
+                    report(event)
+                    if queue.crowded:
+                        queue.wait_for_room()  # code in a thread waits for a slow reader; the loop's does not
+
+                handler = runnable_handler(wanted, tell)
                 watched["callbacks"] = added(watched.get("callbacks"), handler)
             return await runnable.ainvoke(payload, watched, **options)
 

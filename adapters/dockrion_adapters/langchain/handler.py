@@ -58,6 +58,7 @@ class RunnableHandler(Speech, BaseCallbackHandler):
         self._root: UUID | None = None
         self._parts: dict[UUID, _Part] = {}
         self._models: dict[UUID, str | None] = {}
+        self._text_only: set[UUID] = set()
         self._pending: list[tuple[str, Any, str]] = []  # name, arguments and id of calls without a result
         self._tools: dict[UUID, tuple[str, str]] = {}
 
@@ -112,11 +113,13 @@ class RunnableHandler(Speech, BaseCallbackHandler):
 
     def on_llm_start(self, serialized: Any, prompts: Any, **about: Any) -> Any:
         self._model(serialized, about)
+        self._text_only.add(about["run_id"])
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **about: Any) -> Any:
-        if run_id not in self._models:
-            return
-        super().on_llm_new_token(token, chunk=chunk, run_id=run_id, **about)
+        if run_id in self._text_only:
+            self._piece(run_id, str(token))
+        elif run_id in self._models:
+            super().on_llm_new_token(token, chunk=chunk, run_id=run_id, **about)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **about: Any) -> Any:
         message = first_message(response)
@@ -125,16 +128,19 @@ class RunnableHandler(Speech, BaseCallbackHandler):
             answer = self._heard(run_id, getattr(message, "id", None) or str(run_id))
             if answer is not None and isinstance(message, AIMessage):
                 self.say_whole(message, answer)
-            elif answer is not None and message is None:
-                self._say_text(response, answer)
+            elif run_id in self._text_only:
+                self._piece(run_id, "".join(one[0].text for one in response.generations[:1] if one))
+                self.finish(run_id, None)
         if heard and isinstance(message, AIMessage):
             self._pending += [(call["name"], call["args"], call["id"] or "") for call in message.tool_calls]
         self._models.pop(run_id, None)
+        self._text_only.discard(run_id)
         self._leave(run_id, None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **about: Any) -> Any:
         self.fail(run_id)
         self._models.pop(run_id, None)
+        self._text_only.discard(run_id)
         self._parts.pop(run_id, None)
 
     def _model(self, serialized: Any, about: Mapping[str, Any]) -> None:
@@ -147,14 +153,18 @@ class RunnableHandler(Speech, BaseCallbackHandler):
     def _heard(self, run_id: UUID, message_id: str) -> Answer | None:
         return Answer(message_id, self._models[run_id], None) if run_id in self._models else None
 
-    def _say_text(self, response: LLMResult, answer: Answer) -> None:
-        """Tell what a model said that knows text only."""
-        text = "".join(one[0].text for one in response.generations[:1] if one)
-        if self._messages:
-            self._sink(MessageEvent(answer.id, "assistant", "start", answer.node_name))
+    def _piece(self, run_id: UUID, text: str) -> None:
+        """Tell what a model says that knows text only: all of it, or a piece where it streams by itself."""
+        answer = self._answers.get(run_id)
+        if answer is None:
+            answer = self._heard(run_id, str(run_id))
+            if answer is None:
+                return
+            self._answers[run_id] = answer
+            if self._messages:
+                self._sink(MessageEvent(answer.id, "assistant", "start", answer.node_name))
         if self._tokens and text:
             self._sink(TokenEvent(text, None, answer.node_name, None, answer.id))
-        self._end(answer, None)
 
     # -- tools ---------------------------------------------------------------------------------
 

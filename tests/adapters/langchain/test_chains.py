@@ -11,6 +11,7 @@ import pytest
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
+from langchain_core.outputs import GenerationChunk
 from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel, RunnablePassthrough
 from langchain_core.tools import tool
@@ -29,6 +30,7 @@ from dockrion_events import (
     decode_event,
     get_current_context,
 )
+from dockrion_events.backends.queue import HIGH_WATER
 
 from ..langgraph.support import (
     FILTERS,
@@ -157,6 +159,30 @@ async def test_a_model_that_knows_text_only() -> None:
     assert text.chunk == "me"
     assert (first.id, last.id) == (text.message_id, text.message_id)  # type: ignore[attr-defined]
     assert output_of(events) == "me"
+
+
+class Talker(FakeListLLM):
+    """Streams whether it is asked to or not, as some do with ``streaming=True``."""
+
+    async def _acall(self, prompt: str, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> str:
+        for word in ("it ", "was"):
+            await run_manager.on_llm_new_token(word, chunk=GenerationChunk(text=word))
+        if "fail" in prompt:
+            raise KeyError(prompt)
+        return "it was"
+
+
+async def test_a_model_that_knows_text_only_and_streams() -> None:
+    chain = Talker(responses=[]) | RunnableLambda(str.upper)
+    events = await collect(chain, "hi", events=["token", "message"])
+    assert shown(events)[1:3] == ["token it ", "token was"]
+    assert [event.type for event in events] == ["started", "message", "token", "token", "message", "complete"]
+    assert output_of(events) == "IT WAS"
+    async with LangChainAdapter(chain).invoke_stream("fail", events_filter=EventsFilter("all")) as stream:
+        events, error = await until_failure(stream)
+    assert isinstance(error, KeyError)
+    assert shown(events)[-1].startswith("end ")
+    assert shown(await collect(chain.with_config(tags=["nostream"]), "hi")) == []
 
 
 async def test_a_silent_model_is_not_heard() -> None:
@@ -309,6 +335,21 @@ async def test_cancelling_reaches_the_model() -> None:
     await log.reached("begun")
     await stream.aclose()
     assert log.done == ["begun", "cancelled"]
+
+
+async def test_a_model_in_a_thread_waits_for_a_slow_reader() -> None:
+    words = 3 * HIGH_WATER
+    model = Scripted(chunks=[AIMessageChunk(content=".", id="m")] * words)
+    chain = RunnableLambda(lambda payload: model.invoke(payload))
+    stream = LangChainAdapter(chain).invoke_stream("hi", events_filter=EventsFilter(["token"]))
+    async with stream:
+        await stream.__anext__()
+        queue = stream.context.queue
+        while not queue.crowded:  # noqa: ASYNC110 - the thread that is slowed down tells nobody
+            await asyncio.sleep(0.001)
+        assert len(queue) <= HIGH_WATER + 1
+        said = [event async for event in stream if event.chunk]
+    assert len(said) == words
 
 
 async def test_a_value_that_cannot_be_sent_does_not_break_the_chain() -> None:
