@@ -91,6 +91,9 @@ class Server(uvicorn.Server):
         # hundreds of thousands of objects in an agent's libraries.
         gc.collect()
         gc.freeze()
+        # A graph makes thousands of objects in each execution and drops them again: looking for cycles
+        # after every few hundred of them is a twentieth of the work.
+        gc.set_threshold(10_000, 20, 20)
         if self._on_started is not None:
             self._on_started()
 
