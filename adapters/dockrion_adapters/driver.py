@@ -31,6 +31,11 @@ class Driver:
         """Whether an execution needs a ``thread_id`` even if the caller names none."""
         return getattr(self.adapter, "keeps_threads", True)
 
+    @property
+    def resumes(self) -> bool:
+        """Whether a run can go on from what its other executions left behind."""
+        return self._resuming is not None
+
     async def call(self, payload: Any, config: dict[str, Any], context: StreamContext) -> Any:
         """Execute once and return the output, without watching."""
         if self._asynchronous is not None:

@@ -285,8 +285,12 @@ class EventStream(Generic[T]):
         around.run(set_current_context, self._context)
         self._task = task = self._loop.create_task(outcome_of(lambda: run(exit_)), context=around)
         _running.add(task)
-        task.add_done_callback(_running.discard)
-        task.add_done_callback(lambda _: exit_.close())  # also one that is cancelled before it began
+
+        def over(task: asyncio.Task[Outcome]) -> None:  # also of one that is cancelled before it began
+            _running.discard(task)
+            exit_.close()
+
+        task.add_done_callback(over)
         return exit_
 
     def _new_exit(self) -> Exit:

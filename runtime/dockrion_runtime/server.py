@@ -15,9 +15,9 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .connection import CONNECTION
 from .process import held_by, leave
 from .service import Service
-from .sse import CONNECTION
 
 SETTLING_SECONDS: Final = 0.05
 """How long responses that are complete get to be taken off the books before anything is said."""
@@ -37,7 +37,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class Connection:
-    """What a response may do with its connection besides ``send``; see `dockrion_runtime.sse`."""
+    """The connection of one request; see `dockrion_runtime.connection`."""
 
     __slots__ = ("_protocol", "_scope")
 
@@ -52,6 +52,17 @@ class Connection:
         the transport waits for it to take what is buffered.
         """
         self._protocol.transport.abort()
+
+    def take_body(self) -> bytes | None:
+        """Return the request's body, once, where all of it is there; None where it has to be received."""
+        protocol = self._protocol
+        cycle = protocol.cycle
+        if cycle.scope is not self._scope or cycle.more_body or cycle.disconnected:
+            return None
+        body = bytes(cycle.body)
+        cycle.body = bytearray()
+        protocol.flow.resume_reading()  # a large one has stopped it, and a disconnect would not be seen
+        return body
 
     def write(self, body: bytes) -> bool:
         """Send a part of a streamed body now, as ``send`` would; False where only ``send`` can.

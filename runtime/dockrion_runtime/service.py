@@ -20,7 +20,7 @@ from dockrion_sdk import Dockfile
 from .payload import check_payload, faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
-from .wire import body_of, query
+from .wire import body_at_hand, body_of, query
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -81,11 +81,15 @@ class Service:
 
     async def payload(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """Read and check the request's body. Raises `Problem`."""
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await body_of(request, self.dockfile.expose.max_body_bytes)
-        except TimeoutError:
-            raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        limit = self.dockfile.expose.max_body_bytes
+        body = body_at_hand(request, limit)
+        if body is None:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await body_of(request, limit)
+            except TimeoutError:
+                told = f"the body did not arrive within {BODY_SECONDS:g} s"
+                raise Problem(408, "BODY_TIMEOUT", told) from None
         return read_payload(body, self._input)
 
     def check_payload(self, payload: dict[str, Any]) -> None:

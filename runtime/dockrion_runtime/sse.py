@@ -6,13 +6,14 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
 
 from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_comment, sse_frame
 from dockrion_events.backends.queue import Bell
 
+from .connection import Connection, connection_of
 from .stream import Execution
 
 log = logging.getLogger("dockrion")
@@ -26,24 +27,11 @@ FEW: Final = 128
 SEND_DEADLINE: Final = 20.0
 """Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
-CONNECTION: Final = "dockrion.connection"
-"""The ASGI extension by which a server lets a response at its connection (`Connection`)."""
-
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-
-
-class Connection(Protocol):
-    """What our server offers a response besides ``send``; other servers do not, and nothing is lost."""
-
-    def abort(self) -> None:
-        """Drop the connection, whatever is still to be sent."""
-
-    def write(self, body: bytes) -> bool:
-        """Send a part of the body now, as ``send`` would; False where only ``send`` can."""
 
 
 class EventResponse(ABC):
@@ -85,7 +73,7 @@ class EventResponse(ABC):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        self._connection = cast("Connection | None", (scope.get("extensions") or {}).get(CONNECTION))
+        self._connection = connection_of(scope)
         self._task = asyncio.current_task()
         self._last_sent = loop.time()
         self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)

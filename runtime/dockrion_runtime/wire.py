@@ -15,6 +15,8 @@ from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
+from .connection import connection_of
+
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -32,6 +34,15 @@ def query(request: AnyRequest, name: str) -> str | None:
     """Return a parameter of the query string, if it is there."""
     value: str | None = request.query_params.get(name) if request.scope["query_string"] else None
     return value
+
+
+def body_at_hand(request: AnyRequest, limit: int) -> bytes | None:
+    """Return the request's body where our server has all of it already; see `body_of`."""
+    connection = connection_of(request.scope)
+    body = None if connection is None else connection.take_body()
+    if body is not None and len(body) > limit:
+        raise RequestEntityTooLarge
+    return body
 
 
 async def body_of(request: AnyRequest, limit: int) -> bytes:

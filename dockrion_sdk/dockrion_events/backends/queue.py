@@ -6,8 +6,8 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final, Protocol
 
 from ..events import AnyEvent
 
@@ -46,6 +46,17 @@ class Bell:
 
     def set_result(self, _: None, /) -> None:
         self._loop.call_soon(self._callback)
+
+
+class _Ready:
+    """What can be awaited, and is there already: what a finished future is, for less."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield  # which makes it a generator
+
+
+_READY: Final = _Ready()
 
 
 class QueueBackend:
@@ -213,6 +224,8 @@ class QueueBackend:
         A plain function that returns a future: resuming a coroutine costs, for each event that comes
         by itself.
         """
+        if self._items or self._closed or self._nudged:
+            return _READY
         loop = self._loop = asyncio.get_running_loop()
         self._consumer_thread = threading.get_ident()
         arrival = loop.create_future()
@@ -262,8 +275,9 @@ class QueueBackend:
     def nudge(self) -> None:
         """Make a waiting consumer return from `wait`, or the next `wait` return at once, until a `drain`."""
         self._nudged = True
-        self._wake_up(self._sleeper)
-        self._wake_up(self._patient)
+        for waiting in (self._sleeper, self._patient):
+            if waiting:
+                self._wake_up(waiting)
 
     def _wake_up(self, waiting: list[Waiter]) -> None:
         """Wake the consumer, from whatever thread this is, if it is still waiting."""
@@ -283,7 +297,8 @@ class QueueBackend:
         """Refuse further events, wake the consumer and release every emitter that waits."""
         self._closed = True
         self.nudge()
-        self._release()
+        if self._blocked or self._waiting_tasks:  # who came later has seen that it is closed
+            self._release()
 
     def _release(self) -> None:
         with self._lock:

@@ -240,7 +240,7 @@ class Runs:
             id_field="run_id",
             after=record.last_sequence,
             attempt=record.attempt,
-            run=lasting_name(record),
+            run=lasting_name(record) if service.agent.resumes else None,
             resume=resume,
         )
 

@@ -1,0 +1,33 @@
+"""What our own server offers a request besides ASGI: a way to its connection.
+
+Other servers offer nothing of it, and nothing is lost there but speed, and an end for readers that
+do not read.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from litestar.types import Scope
+
+CONNECTION: Final = "dockrion.connection"
+"""The name of the ASGI extension."""
+
+
+class Connection(Protocol):
+    """The connection of one request."""
+
+    def abort(self) -> None:
+        """Drop the connection, whatever is still to be sent."""
+
+    def take_body(self) -> bytes | None:
+        """Return the request's body, once, where all of it is there; None where it has to be received."""
+
+    def write(self, body: bytes) -> bool:
+        """Send a part of a streamed body now, as ``send`` would; False where only ``send`` can."""
+
+
+def connection_of(scope: Scope) -> Connection | None:
+    """Return the connection of a request, where the server offers it."""
+    extensions: dict[str, Any] = scope.get("extensions") or {}
+    return extensions.get(CONNECTION)
