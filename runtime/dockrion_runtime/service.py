@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal, Protocol
@@ -20,6 +19,7 @@ from dockrion_sdk import Dockfile
 from .payload import check_payload, faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
+from .uuids import random_uuid
 from .wire import body_at_hand, body_of, query
 
 MAX_THREADS: Final = 256
@@ -98,7 +98,7 @@ class Service:
 
     def new_request_id(self) -> str:
         """Return a fresh identifier, used for nothing but correlation."""
-        return str(uuid.uuid4())
+        return random_uuid()
 
     def thread_id(self, request: Request[Any, Any, Any]) -> str | None:
         """Return the conversation that the caller names, if one. Raises `Problem`."""

@@ -298,7 +298,8 @@ def test_a_hundred_streams_with_emitters_everywhere_are_each_contiguous(serve: S
 # -- readers that leave or stop reading --------------------------------------------------------------
 
 
-def test_a_reader_that_leaves_stops_an_asynchronous_agent(serve: Serve) -> None:
+@pytest.mark.parametrize("size", [0, 1_000_000])  # reading stops while a large body is not taken
+def test_a_reader_that_leaves_stops_an_asynchronous_agent(serve: Serve, size: int) -> None:
     cancelled = threading.Event()
 
     async def endless(payload: dict[str, Any], context: Any) -> None:
@@ -311,7 +312,7 @@ def test_a_reader_that_leaves_stops_an_asynchronous_agent(serve: Serve) -> None:
             raise
 
     live = serve(endless)
-    with live.stream() as events:
+    with live.stream({"text": "x" * size}) as events:
         for _ in range(10):
             next(events)
     assert cancelled.wait(1.0)

@@ -14,6 +14,7 @@ from dockrion_sdk import Dockfile, DockfileError
 from dockrion_sdk import Problem as Fault
 
 from ..problems import Problem
+from ..uuids import random_uuid
 
 log = logging.getLogger("dockrion")
 
@@ -26,7 +27,7 @@ def id_generator(dockfile: Dockfile) -> IdGenerator:
     """Return what names a run, given its payload. Raises `DockfileError` where the Dockfile's own is none."""
     settings = dockfile.streaming.id_generator
     if settings.type == "uuid":
-        return lambda _: str(uuid.uuid4())
+        return lambda _: random_uuid()
     where = str(dockfile.file or "Dockfile")
     try:
         handler = load_entrypoint(settings.handler or "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, TypeAlias
 
 from hiredis import pack_command
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from ...errors import BackendUnavailable
 from .faults import described, final, meaning
+from .link import Link
 from .urls import Make
 
 Part: TypeAlias = bytes | str | int
@@ -175,6 +176,7 @@ class Lane:
 
     async def _work(self) -> None:
         connection = self._make()
+        link: Link | None = None
         try:
             while True:
                 if not self._queue:
@@ -182,16 +184,21 @@ class Lane:
                     resting = self._loop.create_future()
                     self._idle.append(resting)
                     await resting
-                if not connection.is_connected and not await self._connected(connection):
-                    continue
+                if link is None:
+                    if not await self._connected(connection):
+                        continue
+                    link = Link(connection, self._reply_seconds)
                 self._awake = False
                 batch = self._take()
                 if batch:
                     self._busy += 1
                     try:
-                        await self._exchange(connection, batch)
+                        await self._exchange(link, batch)
                     finally:
                         self._busy -= 1
+                        if link.broken is not None:
+                            link = None
+                            await connection.disconnect(nowait=True)
         finally:
             await connection.disconnect(nowait=True)
 
@@ -209,36 +216,33 @@ class Lane:
             self._wake()
         return batch
 
-    async def _exchange(self, connection: AbstractConnection, batch: list[Call]) -> None:
-        answered = 0
+    async def _exchange(self, link: Link, batch: list[Call]) -> None:
+        unanswered = deque(batch)
+
+        def take(reply: Any) -> None:
+            call = unanswered[0]
+            if isinstance(reply, Exception):
+                if call.asking or not (isinstance(reply, ResponseError) and self._refused(call, reply)):
+                    raise reply
+            elif call.asking:  # this was the reply to ASKING; its own comes next
+                call.asking = False
+                return
+            else:
+                call.settle(reply)
+            unanswered.popleft()
+
+        replies = len(batch) + sum(call.asking for call in batch)
         try:
             self._sent_at = self._loop.time()
-            async with asyncio.timeout(self._reply_seconds) as patience:
-                await connection.send_packed_command(_packed(batch), check_health=False)
-                for call in batch:
-                    try:
-                        if call.asking:
-                            await connection.read_response()
-                            call.asking = False
-                        reply = await connection.read_response()
-                    except ResponseError as error:
-                        if self._refused(call, error):
-                            answered += 1
-                            continue
-                        raise
-                    call.settle(reply)
-                    answered += 1
-                    if answered % 16 == 0:
-                        patience.reschedule(self._loop.time() + self._reply_seconds)
+            await link.exchange(_packed(batch), replies, take)
             if self._failures:
                 self._failures = 0
                 self.troubled_at = self._loop.time()
         except FAILURES as error:
-            await connection.disconnect(nowait=True)
-            self._lost(batch[answered:], error)
+            self._lost(unanswered, error)
         except BaseException:
-            await connection.disconnect(nowait=True)
-            for call in batch[answered:]:
+            link.close()
+            for call in unanswered:
                 self._leave(call)
             raise
 
@@ -276,7 +280,7 @@ class Lane:
             call.fail(self._unavailable(error))
         return True
 
-    def _lost(self, calls: Sequence[Call], error: BaseException) -> None:
+    def _lost(self, calls: Collection[Call], error: BaseException) -> None:
         """Put calls back into the queue after their connection was lost."""
         self._failures = min(self._failures + 1, 10)
         self._failure = error
@@ -286,7 +290,7 @@ class Lane:
             for call in [*calls, *self.drain()]:
                 call.fail(self._unavailable(error))
             return
-        self._queue.extendleft(reversed(calls))
+        self._queue.extendleft(reversed(list(calls)))
         if self._on_trouble is not None:
             self._on_trouble(self)
         if self._sweeper is not None:
