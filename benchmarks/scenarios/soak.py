@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from itertools import pairwise
 from typing import Any, Final
 
 from ..client import Connection, WrongStream, ask
@@ -26,7 +27,9 @@ IDLE: Final = 0.02
 """The share of its core that an idle server takes."""
 
 RUNS: Final = 10_000
-BEFORE: Final = 2000
+ROUNDS: Final = 3
+"""The first lets the heap grow to what so many runs need; what leaks grows in each of the others too."""
+
 TTL: Final = 1
 CALLERS: Final = 16
 FOLLOWED: Final = 20
@@ -94,16 +97,19 @@ def _open_deaf(server: Server, run_id: str) -> socket.socket:
 
 async def _soak(store: str) -> list[Row]:
     async with runs_server(store, "trivial", TTL) as (server, redis):
-        await _make(server, BEFORE)
-        before = await _state(server, redis)
-        await _make(server, RUNS)
-        after = await _state(server, redis)
-    memory = (after.pop("memory") - before.pop("memory")) / MIB
+        states = []
+        for _ in range(ROUNDS):
+            await _make(server, RUNS)
+            states.append(await _state(server, redis))
+    memory = [state.pop("memory") / MIB for state in states]
+    grown = min(later - sooner for sooner, later in pairwise(memory))
+    before, *_, after = states
     more = sum(after[name] - before[name] for name in before)
     detail = ", ".join(f"{name} {before[name]} → {after[name]}" for name in before)
     name = f"{store}, after {RUNS:,} runs and their time"
+    resident = " → ".join(f"{size:.1f}" for size in memory)
     return [
-        Row(f"{name}: more memory", memory, "MiB", Goal(at_most=4.0)),
+        Row(f"{name}: more memory", grown, "MiB", Goal(at_most=2.0), detail=f"resident: {resident} MiB"),
         Row(f"{name}: more of what is counted", more, "pieces", Goal(at_most=0.0), detail=detail),
     ]
 
