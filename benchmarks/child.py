@@ -55,7 +55,8 @@ def serve(role: str, sock: socket.socket) -> None:
     from dockrion_runtime import create_app, server
     from dockrion_sdk import load_dockfile
 
-    app = create_app(load_dockfile(AGENTS / f"{role}.yaml"))
+    executing = bool(os.environ.get("BENCHMARK_EXECUTING", "yes"))
+    app = create_app(load_dockfile(AGENTS / f"{role}.yaml"), executing=executing)
     if role == "runs":
         from .probes import ROUTES
 

@@ -83,3 +83,13 @@ async def essay(payload: dict[str, Any], context: StreamContext) -> dict[str, An
         await context.emit_token("x" * payload["size"])
     await asyncio.sleep(payload.get("seconds", 0))
     return {}
+
+
+async def cancelled(payload: dict[str, Any]) -> None:
+    """Makes the file ``note``, waits, and writes into it when it was cancelled, by this machine's clock."""
+    with open(payload["note"], "w") as note:  # noqa: ASYNC230 - nothing else runs here
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            note.write(str(time.time()))
+            raise

@@ -9,6 +9,7 @@ from ..report import Row
 from ..rounds import Plan
 from . import (
     burst,
+    cancel,
     crowd,
     graphs,
     invoke,
@@ -34,5 +35,6 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "runs_http": runs_http.measure,
     "runs_memory": runs_memory.measure,
     "runs_redis": runs_redis.measure,
+    "cancel": cancel.measure,
     "soak": soak.measure,
 }
