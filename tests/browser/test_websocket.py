@@ -96,11 +96,12 @@ async def test_a_run_is_followed_from_any_sequence_on(page: Page, serve: Serve, 
 
     live = await opened(page, serve, agent, async_runs=True, **store.streaming())
     run_id = live.post("/runs").json()["run_id"]
+    live.eventually(lambda: live.get(f"/runs/{run_id}").json()["last_sequence"] == 16)
     first = await page.evaluate(FOLLOW, f"/runs/{run_id}/ws?timeout=0.2")
     assert first["code"] == 1001
-    behind = first["frames"][-1]["sequence"] + 1
+    assert len(first["frames"]) == 16
     go_on.set_result(None)
-    rest = await page.evaluate(FOLLOW, f"/runs/{run_id}/ws?from_sequence={behind}")
+    rest = await page.evaluate(FOLLOW, f"/runs/{run_id}/ws?from_sequence=17")
     assert (rest["code"], rest["wasClean"]) == (1000, True)
     frames = [*first["frames"], *rest["frames"]]
     assert [frame["sequence"] for frame in frames] == list(range(1, 33))
