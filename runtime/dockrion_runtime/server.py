@@ -14,10 +14,12 @@ import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .connection import CONNECTION
 from .process import held_by, leave
 from .service import Service
+from .wires import line
 
 SETTLING_SECONDS: Final = 0.05
 """How long responses that are complete get to be taken off the books before anything is said."""
@@ -81,6 +83,36 @@ class Connection:
             return False
         protocol.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
         return True
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, with its connection's ``abort`` in the scope, and an end in time.
+
+    A transport that is closed waits for its reader to take what is buffered: where that has stopped
+    reading, for ever.
+    """
+
+    _ending: asyncio.TimerHandle | None = None
+
+    async def run_asgi(self) -> None:
+        self.scope["extensions"][line.ABORT] = self.transport.abort  # type: ignore[assignment]
+        try:
+            await super().run_asgi()
+        finally:
+            self._end_in_time()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._end_in_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._ending is not None:
+            self._ending.cancel()
+
+    def _end_in_time(self) -> None:
+        if self._ending is None and not self.disconnected:
+            self._ending = self.loop.call_later(line.SEND_DEADLINE, self.transport.abort)
 
 
 class Server(uvicorn.Server):
@@ -155,7 +187,7 @@ def server_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
         lifespan="on",
         server_header=False,
         proxy_headers=False,
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from dockrion_adapters import StreamingAdapter
@@ -23,6 +22,8 @@ from dockrion_events import (
     get_current_context,
 )
 
+from ..pages import column
+
 Act: TypeAlias = Callable[[], Awaitable[None]]
 Make: TypeAlias = Callable[[Act], StreamingAdapter]
 
@@ -30,15 +31,12 @@ THOUGHT = ["two ", "sums"]
 CALLS = {"1": '{"a": 1, "b": 2}', "2": '{"a": 3, "b": 4}'}
 ANSWER = ["3 ", "and ", "7"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "adapters.md"
+PAGE = "adapters.md"
 
 
 def promised(framework: str) -> dict[str, str]:
     """Return the column of an adapter in the table."""
-    table = [line for line in PAGE.read_text().split("\n\n")[2].splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table if "---" not in line]
-    column = rows[0].index(f"`{framework}`")
-    return {row[0]: row[column] for row in rows[1:]}
+    return column(PAGE, f"`{framework}`")
 
 
 async def seen(

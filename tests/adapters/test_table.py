@@ -6,41 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import BaseTool, tool
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 from dockrion_adapters import HandlerAdapter, LangChainAdapter, LangGraphAdapter, ObjectAdapter
 
-from .langgraph.support import TurnsAsync, plain
-from .langgraph.test_messages import call, usage
-from .table import ANSWER, CALLS, THOUGHT, Act, promised, seen
-
-
-def model() -> TurnsAsync:
-    thinking = [
-        AIMessageChunk(content=[{"type": "reasoning", "reasoning": thought, "index": 0}], id="m")
-        for thought in THOUGHT
-    ]
-    calling = []
-    for place, (identifier, arguments) in enumerate(CALLS.items()):
-        calling += [call(place, identifier, "add", ""), call(place, None, None, arguments)]
-    end = AIMessageChunk(content="", id="m", usage_metadata=usage(7, 3))
-    answer = [AIMessageChunk(content=word, id="n") for word in ANSWER]
-    counted = AIMessageChunk(content="", id="n", usage_metadata=usage(9, 2))
-    return TurnsAsync(turns=[[*thinking, *calling, end], [*answer, counted]])
-
-
-def adding(act: Act) -> BaseTool:
-    @tool
-    async def add(a: int, b: int) -> int:
-        """Add."""
-        await act()
-        return a + b
-
-    return add
+from .langgraph.support import plain
+from .scripted import Talking, adding
+from .table import ANSWER, CALLS, Act, promised, seen
 
 
 async def say(act: Act) -> AsyncIterator[str]:
@@ -71,7 +45,7 @@ def thing(act: Act) -> ObjectAdapter:
 
 
 def chain(act: Act) -> LangChainAdapter:
-    talking, add = model(), adding(act)
+    talking, add = Talking(), adding(act)
 
     async def use(message: Any) -> Any:
         return [message, *[await add.ainvoke(one) for one in message.tool_calls]]
@@ -80,7 +54,7 @@ def chain(act: Act) -> LangChainAdapter:
 
 
 def graph(act: Act) -> LangGraphAdapter:
-    talking = model()
+    talking = Talking()
 
     async def agent(state: MessagesState) -> Any:
         return {"messages": [await talking.ainvoke(state["messages"])]}

@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 
+from ..servers.live import module, serve, store
+
+__all__ = ["module", "serve", "store"]
+
 if importlib.util.find_spec("agentor") is None:
     collect_ignore_glob = ["test_*.py"]
 

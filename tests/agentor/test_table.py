@@ -13,7 +13,7 @@ from ..adapters.table import ANSWER, CALLS, THOUGHT, Act, promised, seen
 from .test_agentor import Scripted
 
 
-def make(act: Act) -> AgentorAdapter:
+def make(act: Act, model: type[Scripted] = Scripted) -> AgentorAdapter:
     @function_tool
     async def add(a: int, b: int) -> int:
         """Add."""
@@ -23,7 +23,7 @@ def make(act: Act) -> AgentorAdapter:
     calls = [ToolCall(identifier, "add", arguments) for identifier, arguments in CALLS.items()]
     calling = ModelResponse(tool_calls=calls, reasoning="".join(THOUGHT), usage=Usage(7, 3, 10))
     answer = ModelResponse("|".join(ANSWER), usage=Usage(9, 2, 11))
-    return AgentorAdapter(Agentor(name="Sums", model=Scripted(calling, answer), tools=[add]))
+    return AgentorAdapter(Agentor(name="Sums", model=model(calling, answer), tools=[add]))
 
 
 def plain(result: Any) -> Any:

@@ -56,6 +56,21 @@ async def test_the_card_says_what_the_dockfile_does(serve: Serve) -> None:
     assert "securitySchemes" not in card
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("https://agents.example.com", "https://agents.example.com/a2a"),
+        ("https://example.com/agents/mine/", "https://example.com/agents/mine/a2a"),
+    ],
+)
+def test_the_card_of_a_server_behind_a_proxy_says_its_public_address(
+    serve: Serve, given: str, told: str
+) -> None:
+    live = serve(talk, expose={**EXPOSE, "public_url": given}, streaming={"async_runs": True})
+    card = live.get("/.well-known/agent-card.json", headers={"Host": "inside:8080"}).json()
+    assert {card["url"], *(one["url"] for one in card["supportedInterfaces"])} == {told}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_message_is_answered_by_a_task_that_has_ended(
     serve: Serve, store: Store, version: str

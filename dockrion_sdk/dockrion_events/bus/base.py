@@ -56,6 +56,24 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the run has its terminal event."""
         return self.status in ENDED
 
+    @property
+    def changed_at(self) -> datetime:
+        """When the run took its status; of one that was handed back, when it was first claimed."""
+        return self.ended_at or self.started_at or self.created_at
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a run's record what is never large; see `RunRecord`."""
+
+    key: str
+    status: RunStatus
+    changed_at: datetime
+
+
+def newest_first(states: list[RunState]) -> list[RunState]:
+    """Return states in the order of `EventBackend.run_states`."""
+    return sorted(states, key=lambda state: (state.changed_at, state.key), reverse=True)
+
 
 class Claim:
     """The right to append to a run, until it is `revoked`.
@@ -189,6 +207,13 @@ class EventBackend(ABC):
         """Return the owner's runs, newest first by ``(created_at, key)``, from behind ``before`` on.
 
         Of ``before`` only ``created_at`` and ``key`` are looked at; it need not exist any more.
+        """
+
+    @abstractmethod
+    async def run_states(self, owner: str) -> list[RunState]:
+        """Return the states of all the owner's runs, the newest change first by ``(changed_at, key)``.
+
+        Looks at each of them, but at nothing that is large.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -23,6 +24,7 @@ FAULT = "dockfile"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5.6.2
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*,]+")  # RFC 6454, section 7
+_NOT_IN_BASE = re.compile(r"[^!-~]|[?#@\\]")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 _STREAMINGS = ("sse", "websocket", "none")
 PROTOCOLS = ("a2a",)
@@ -143,6 +145,20 @@ def _origin(value: Any) -> Any:
     return value
 
 
+def _public_url(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or _NOT_IN_BASE.search(value):
+        hint = "for example https://agents.example.com or https://example.com/agents/mine"
+        raise fault("expected the URL of a server, without user, query and fragment", hint=hint)
+    return value.rstrip("/")
+
+
 def _method(value: Any) -> Any:
     method = value.upper() if isinstance(value, str) else ""
     if method not in _METHODS:
@@ -203,6 +219,7 @@ Streamings = Annotated[tuple[Literal["sse", "websocket"], ...], BeforeValidator(
 Protocols = Annotated[tuple[Literal["a2a"], ...], BeforeValidator(_protocols)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 Method = Annotated[str, BeforeValidator(_method)]
+PublicURL = Annotated[str | None, BeforeValidator(_public_url)]
 Allowed = Annotated[str | tuple[str, ...] | None, PlainValidator(_events)]
 JSONSchema = Annotated[dict[str, Any] | None, PlainValidator(_json_schema)]
 StoreKind = Annotated[Literal["memory", "redis"], _one_of("memory", "redis")]

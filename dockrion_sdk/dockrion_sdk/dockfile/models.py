@@ -33,6 +33,7 @@ from .fields import (
     Origin,
     Port,
     Protocols,
+    PublicURL,
     Seconds,
     StoreKind,
     StoreURL,
@@ -94,7 +95,8 @@ class CORS(Section):
 class Expose(Section):
     """`expose`: how the server is reached.
 
-    `port` 0 takes any free port; `streaming` is empty for `none`; `protocols` are spoken besides, over the
+    `port` 0 takes any free port; `public_url` is where clients find the server, in place of what a request
+    says; `streaming` is empty for `none`; `protocols` are spoken besides, over the
     runs; `max_body_bytes` is in bytes; `max_concurrent` counts invocations and direct streams together;
     `shutdown_grace` is in seconds.
     """
@@ -104,6 +106,7 @@ class Expose(Section):
     protocols: Protocols = ()
     port: Port = 8080
     host: NonEmpty = "0.0.0.0"
+    public_url: PublicURL = None
     cors: CORS = CORS()
     max_body_bytes: Count = 10 * 1024 * 1024
     max_concurrent: Count = 256

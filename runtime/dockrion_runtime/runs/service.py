@@ -18,7 +18,7 @@ from dockrion_events import (
     StartedEvent,
     as_encoded,
 )
-from dockrion_events.bus import EventBackend, Follower, MemoryBackend, RunRecord, ending
+from dockrion_events.bus import EventBackend, Follower, MemoryBackend, RunRecord, RunState, ending
 from dockrion_events.bus.names import ID_RULE, is_id, run_id_of, run_key
 from dockrion_sdk import Dockfile
 
@@ -168,6 +168,10 @@ class Runs:
     async def page(self, owner: str, *, limit: int, before: RunRecord | None) -> list[RunRecord]:
         """Return the owner's runs, newest first, from behind ``before`` on."""
         return await self.backend.list_runs(owner, limit=limit, before=before)
+
+    async def states(self, owner: str) -> list[RunState]:
+        """Return the states of all the owner's runs, the newest change first."""
+        return await self.backend.run_states(owner)
 
     async def cancel(self, owner: str, run_id: str, reason: str | None) -> RunRecord:
         """Cancel a run, at once; again is as well."""

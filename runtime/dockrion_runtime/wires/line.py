@@ -18,6 +18,9 @@ UNEXPECTED: Final = 1008
 SEND_DEADLINE: Final = 20.0
 """Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
+ABORT: Final = "dockrion.abort"
+"""The ASGI extension by which our server lets a connection be dropped, whatever is still to be sent."""
+
 
 class Line:
     """Sends for several tasks; one send that fails or does not end breaks it for all."""
@@ -26,6 +29,7 @@ class Line:
         self._socket = socket
         self._turn = asyncio.Lock()
         self._broken = False
+        self._abort: Any = (socket.scope.get("extensions") or {}).get(ABORT)
 
     async def send(self, texts: list[str]) -> None:
         """Send text frames, in order and with none of another's in between. Raises `ConnectionError`."""
@@ -49,4 +53,6 @@ class Line:
                 await sending
         except Exception as error:  # whatever the server raises, nothing can be sent any more
             self._broken = True
+            if self._abort is not None:
+                self._abort()
             raise ConnectionError("the socket cannot be written") from error

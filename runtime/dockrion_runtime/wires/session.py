@@ -7,10 +7,12 @@ is refused before the handshake gets the same problem document as over HTTP in i
 ==== =======================================================================================
 1000 the run's last event was sent
 1001 the server shuts down, or the time that was asked for is over: come back
+1002 a frame broke the protocol
 1003 a binary frame came
+1007 a text frame was not UTF-8
 1008 a frame came where none is expected
 1009 a frame was larger than ``expose.max_body_bytes``
-1011 the client did not answer a ping in time, or stopped reading
+1011 the client did not answer a ping in time
 ==== =======================================================================================
 """
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from ...errors import BackendUnavailable, BusError, LogLost, RunEnded, RunExists, RunNotFound, Superseded
 from ...events import TERMINAL, EncodedEvent
-from ..base import Claim, Ending, EventBackend, Follower, RunRecord
+from ..base import Claim, Ending, EventBackend, Follower, RunRecord, RunState, newest_first
 from ..notices import completed
 from .run import MemoryFollower, Run
 
@@ -111,6 +111,12 @@ class MemoryBackend(EventBackend):
         end = len(index) if before is None else bisect_left(index, (before.created_at, before.key))
         page = index[max(0, end - limit) : end]
         return [self._runs[key].record() for _, key in reversed(page)]
+
+    async def run_states(self, owner: str) -> list[RunState]:
+        self._opened()
+        records = [self._runs[key].record() for _, key in self._of_owner.get(owner, ())]
+        states = [RunState(key=run.key, status=run.status, changed_at=run.changed_at) for run in records]
+        return newest_first(states)
 
     async def end_run(self, key: str, ending: Ending) -> RunRecord:
         run = self._run(key)

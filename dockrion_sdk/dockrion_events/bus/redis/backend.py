@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ...errors import BackendUnavailable, LogLost, RunExists, RunNotFound
 from ...events import TERMINAL, EncodedEvent
-from ..base import STATUS_OF_TERMINAL, Claim, Ending, EventBackend, Follower, RunRecord
+from ..base import STATUS_OF_TERMINAL, Claim, Ending, EventBackend, Follower, RunRecord, RunState
 from .checks import checked
 from .cluster import ClusterCommands
 from .commands import Commands, OneServer
@@ -183,6 +183,9 @@ class RedisBackend(EventBackend):
 
     async def list_runs(self, owner: str, *, limit: int, before: RunRecord | None = None) -> list[RunRecord]:
         return await self._opened().index.page(owner, limit, before)
+
+    async def run_states(self, owner: str) -> list[RunState]:
+        return await self._opened().index.states(owner)
 
     async def end_run(self, key: str, ending: Ending) -> RunRecord:
         parts = self._opened()

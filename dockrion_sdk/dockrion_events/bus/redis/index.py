@@ -7,11 +7,11 @@ import random
 from typing import Any, Final
 
 from ...errors import BackendUnavailable
-from ..base import RunRecord
+from ..base import RunRecord, RunState, newest_first
 from .commands import Commands
 from .queue_scripts import FORGET
-from .records import Keys, microseconds, stored
-from .scripts import GET
+from .records import Keys, microseconds, moment, stored
+from .scripts import GET, STATES
 
 INDEX_SECONDS: Final = 7 * 86_400
 """An index that got no new run for so long, and that of the runs themselves, is forgotten."""
@@ -20,6 +20,9 @@ TIDY_EVERY: Final = 8
 TIDY_LOOKS: Final = 32
 """One in so many new runs has so many of the owner's others looked at. So the runs that have expired are a
 quarter of an index at most, about, and nobody has to go through all of them."""
+
+STATES_AT_ONCE: Final = 500
+"""Runs that Redis looks at in one step."""
 
 
 class Index:
@@ -68,6 +71,36 @@ class Index:
         if expired:
             await self._commands.run(FORGET, (index,), *expired)
         return found[:limit]
+
+    async def states(self, owner: str) -> list[RunState]:
+        """See `EventBackend.run_states`."""
+        index = self._keys.owner(owner)
+        page = await self._commands.call(index, b"ZRANGE", index, 0, -1, b"WITHSCORES")
+        members = list(zip(page[::2], page[1::2], strict=True))
+        found: list[RunState] = []
+        expired: list[bytes] = []
+        for start in range(0, len(members), STATES_AT_ONCE):
+            some = members[start : start + STATES_AT_ONCE]
+            for member, state in zip(some, await self._states(some), strict=True):
+                whose, status, created, started, ended = state
+                if whose != owner.encode():
+                    expired += member
+                    continue
+                changed = moment(ended or started or created)
+                found.append(RunState(key=member[0].decode(), status=status.decode(), changed_at=changed))
+        if expired:
+            await self._commands.run(FORGET, (index,), *expired)
+        return newest_first(found)
+
+    async def _states(self, members: list[tuple[bytes, bytes]]) -> list[list[Any]]:
+        records = [self._keys.run(member.decode()).record for member, _ in members]
+        if not self._commands.one_slot:
+            together: list[list[Any]] = await self._commands.run(STATES, records)
+            return together
+        apart: list[list[list[Any]]] = await asyncio.gather(
+            *(self._commands.run(STATES, (record,)) for record in records)
+        )
+        return [state for [state] in apart]
 
     async def _records(self, members: list[tuple[bytes, bytes]]) -> list[RunRecord | None]:
         names = [member.decode() for member, _ in members]

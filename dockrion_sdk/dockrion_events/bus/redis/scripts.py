@@ -68,6 +68,13 @@ local function ended(st) return st == 'completed' or st == 'failed' or st == 'ca
 GET: Final = Script(_DUMP + "return dump(KEYS[1], KEYS[2])")
 """record, log -> the record, or nil."""
 
+STATES: Final = Script("""
+local out = {}
+for i, rec in ipairs(KEYS) do out[i] = redis.call('HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea') end
+return out
+""")
+"""records -> owner, status and times of each, all of them nil where there is none."""
+
 READ: Final = Script("""
 local from, events, bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local out, size = {}, 0

@@ -165,6 +165,29 @@ class RunTests(EventBackendTests):
                 never = msgspec.structs.replace(newest, key="never", created_at=moment)
                 assert await backend.list_runs(OWNER, limit=10, before=never) == found
 
+    async def test_all_states_of_an_owners_runs_come_with_the_newest_change_first(self) -> None:
+        async with self.make() as backend, self.second(backend) as other:
+            await accepted(backend, *(f"run-{number:02}" for number in range(12)))
+            await backend.create_run("foreign", owner="somebody else", request=b"")
+            claim = await claimed(backend)
+            await backend.append(claim, whole(claim.record.key, 3))
+            running = await claimed(backend)
+            await backend.end_run("run-07", ending("run-07"))
+            states = await other.run_states(OWNER)
+            records = [await backend.get_run(state.key) for state in states]
+            assert [(state.status, state.changed_at) for state in states] == [
+                (record.status, record.changed_at) for record in records
+            ]
+            ages = [(state.changed_at, state.key) for state in states]
+            assert ages == sorted(ages, reverse=True)
+            assert len(set(ages)) == 12
+            found = {state.key: state.status for state in states}
+            assert found.pop("run-07") == "cancelled"
+            assert (found.pop(claim.record.key), found.pop(running.record.key)) == ("completed", "running")
+            assert set(found.values()) == {"accepted"}
+            assert [state.key for state in await other.run_states("somebody else")] == ["foreign"]
+            assert await other.run_states("nobody") == []
+
     # -- how long it is kept -------------------------------------------------------------------
 
     async def test_a_run_is_gone_some_time_after_its_end(self) -> None:
@@ -178,6 +201,7 @@ class RunTests(EventBackendTests):
             assert_same(await stored(backend, "run"), log)
             await _gone(backend, "run")
             await _gone(backend, "cancelled")
+            assert [state.key for state in await backend.run_states(OWNER)] == ["live"]
             assert [run.key for run in await backend.list_runs(OWNER, limit=10)] == ["live"]
             with refused(RunNotFound):
                 await backend.follow("run", after=0)
@@ -218,6 +242,7 @@ class RunTests(EventBackendTests):
                 backend.get_run("run"),
                 backend.create_run("new", owner=OWNER, request=b""),
                 backend.list_runs(OWNER, limit=1),
+                backend.run_states(OWNER),
                 backend.end_run("run", ending("run")),
                 backend.append(claim, whole("run", 4)[3:]),
                 backend.claim("executor", accepted=1, expired=1, lease_seconds=1, timeout=0),

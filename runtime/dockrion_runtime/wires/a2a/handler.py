@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
@@ -25,7 +25,6 @@ from a2a.types import (
     SubscribeToTaskRequest,
     Task,
     TaskPushNotificationConfig,
-    TaskState,
     TaskStatus,
 )
 from a2a.utils.errors import (
@@ -35,26 +34,19 @@ from a2a.utils.errors import (
     UnsupportedOperationError,
 )
 
-from dockrion_events.bus import RunRecord
-from dockrion_events.bus.base import RunStatus
+from dockrion_events.bus import RunRecord, RunState
 from dockrion_events.bus.names import ID_RULE, is_id, run_id_of
 from dockrion_sdk.chat import chat_payload
 
-from ...runs.request import RunRequest, decode_request
+from ...problems import Problem
+from ...runs.request import RunRequest
 from ...runs.service import Runs
 from ...service import Service
 from .call import Call, call_of
 from .errors import told_by_protocol
 from .messages import payload_of
+from .tasks import STATES, page, selected, shown
 from .view import TaskSum, TaskView
-
-STATES: Final[dict[RunStatus, TaskState]] = {
-    "accepted": TaskState.TASK_STATE_SUBMITTED,
-    "running": TaskState.TASK_STATE_WORKING,
-    "completed": TaskState.TASK_STATE_COMPLETED,
-    "failed": TaskState.TASK_STATE_FAILED,
-    "cancelled": TaskState.TASK_STATE_CANCELED,
-}
 
 
 class RunsHandler(RequestHandler):
@@ -73,7 +65,7 @@ class RunsHandler(RequestHandler):
         with told_by_protocol():
             record = await self._begin(call, params)
             if params.configuration.return_immediately:
-                return _shown(record)
+                return shown(record)
             return await self._summed(call, record, until=None)
 
     @validate_request_params
@@ -145,13 +137,47 @@ class RunsHandler(RequestHandler):
             async for update in updates:
                 yield update
 
+    @validate_request_params
     async def on_list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
-        """Refuse: a count of all tasks, which the answer needs, is not kept."""
-        raise UnsupportedOperationError("tasks are not listed over A2A; GET /runs lists them")
+        """Return a page of the tasks that the filters let through, the newest change first.
+
+        Each is as it was when the list was made. A history is not kept.
+        """
+        call = call_of(context)
+        with told_by_protocol():
+            states = await selected(self._runs, call.owner, params)
+            some, token, size = page(states, params)
+            tasks = [
+                task
+                for state in some
+                if (task := await self._listed(call, state, artifacts=params.include_artifacts)) is not None
+            ]
+        return ListTasksResponse(tasks=tasks, next_page_token=token, page_size=size, total_size=len(states))
+
+    async def _listed(self, call: Call, state: RunState, *, artifacts: bool) -> Task | None:
+        """Return a task as its state was; None where it is kept no more."""
+        try:
+            record = await self._runs.get(call.owner, run_id_of(state.key))
+            if artifacts:
+                task = await self._summed(call, record, until=record.last_sequence)
+            else:
+                task = shown(record)
+                whole = TaskSum(task)
+                if record.terminal is not None:
+                    for update in TaskView(task.id, task.context_id).handle(record.terminal):
+                        whole.add(update)
+        except Problem as problem:
+            if problem.code != "RUN_NOT_FOUND":
+                raise
+            return None
+        message = task.status.message if record.ended and record.status == state.status else None
+        status = TaskStatus(state=STATES[state.status], timestamp=state.changed_at, message=message)
+        task.status.CopyFrom(status)
+        return task
 
     async def _updates(self, call: Call, record: RunRecord) -> AsyncGenerator[Event]:
         with told_by_protocol():
-            task = _shown(record)
+            task = shown(record)
             yield task
             view = TaskView(task.id, task.context_id)
             async with aclosing(call.read(self._runs, task.id)) as events:
@@ -160,7 +186,7 @@ class RunsHandler(RequestHandler):
                         yield update
 
     async def _summed(self, call: Call, record: RunRecord, *, until: int | None) -> Task:
-        task = _shown(record)
+        task = shown(record)
         view = TaskView(task.id, task.context_id)
         whole = TaskSum(task)
         async with aclosing(call.read(self._runs, task.id, until=until)) as events:
@@ -200,12 +226,3 @@ class RunsHandler(RequestHandler):
     ) -> AgentCard:
         """Refuse, as the card says."""
         raise ExtendedAgentCardNotConfiguredError
-
-
-def _shown(record: RunRecord) -> Task:
-    """Return the task that a run is, without what its log tells."""
-    run_id = run_id_of(record.key)
-    thread_id = decode_request(record.request).thread_id if record.request else None
-    moment = record.ended_at or record.started_at or record.created_at
-    status = TaskStatus(state=STATES[record.status], timestamp=moment)
-    return Task(id=run_id, context_id=thread_id or run_id, status=status)

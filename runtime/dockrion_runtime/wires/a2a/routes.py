@@ -40,7 +40,7 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
     @get(AGENT_CARD_WELL_KNOWN_PATH, opt={OPEN: True}, tags=["agent"], summary="The agent's card")
     async def card(request: AnyRequest) -> Answer:
-        url = str(request.base_url).rstrip("/") + PATH
+        url = (dockfile.expose.public_url or str(request.base_url).rstrip("/")) + PATH
         framework = service.agent.adapter.framework
         return Answer(
             agent_card_to_dict(agent_card(dockfile, url, version=VERSION, framework=framework)), 200

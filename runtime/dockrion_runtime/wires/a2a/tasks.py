@@ -1,0 +1,108 @@
+"""Runs as tasks, and which of them a client lists."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Final
+
+from a2a.types import ListTasksRequest, Task, TaskState, TaskStatus
+from a2a.utils.constants import DEFAULT_LIST_TASKS_PAGE_SIZE
+from a2a.utils.errors import InvalidParamsError
+from a2a.utils.task import (
+    ListTasksCursor,
+    decode_list_tasks_cursor,
+    encode_list_tasks_cursor,
+    validate_history_length,
+    validate_page_size,
+)
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from dockrion_events.bus import RunRecord, RunState
+from dockrion_events.bus.base import RunStatus
+from dockrion_events.bus.names import run_id_of
+
+from ...problems import Problem
+from ...runs.request import decode_request
+from ...runs.service import Runs
+
+STATES: Final[dict[RunStatus, TaskState]] = {
+    "accepted": TaskState.TASK_STATE_SUBMITTED,
+    "running": TaskState.TASK_STATE_WORKING,
+    "completed": TaskState.TASK_STATE_COMPLETED,
+    "failed": TaskState.TASK_STATE_FAILED,
+    "cancelled": TaskState.TASK_STATE_CANCELED,
+}
+
+_AT_ONCE: Final = 50
+"""Records that are read together where a context is looked for."""
+
+
+def shown(record: RunRecord) -> Task:
+    """Return the task that a run is, without what its log tells."""
+    status = TaskStatus(state=STATES[record.status], timestamp=record.changed_at)
+    return Task(id=run_id_of(record.key), context_id=_context_of(record), status=status)
+
+
+def _context_of(record: RunRecord) -> str:
+    thread_id = decode_request(record.request).thread_id if record.request else None
+    return thread_id or run_id_of(record.key)
+
+
+async def selected(runs: Runs, owner: str, params: ListTasksRequest) -> list[RunState]:
+    """Return all runs that a list is of: the owner's that pass the filters, the newest change first."""
+    validate_history_length(params)
+    states = await runs.states(owner)
+    if params.status:
+        states = [state for state in states if STATES[state.status] == params.status]
+    if params.HasField("status_timestamp_after"):
+        earliest = params.status_timestamp_after.ToNanoseconds()
+        states = [state for state in states if _nanoseconds(state.changed_at) >= earliest]
+    if params.context_id:
+        states = await _of_context(runs, owner, states, params.context_id)
+    return states
+
+
+async def _of_context(runs: Runs, owner: str, states: list[RunState], context_id: str) -> list[RunState]:
+    chosen: list[RunState] = []
+    for start in range(0, len(states), _AT_ONCE):
+        some = states[start : start + _AT_ONCE]
+        contexts = await asyncio.gather(*(_context(runs, owner, state) for state in some))
+        chosen += [state for state, context in zip(some, contexts, strict=True) if context == context_id]
+    return chosen
+
+
+async def _context(runs: Runs, owner: str, state: RunState) -> str | None:
+    try:
+        return _context_of(await runs.get(owner, run_id_of(state.key)))
+    except Problem:  # it is kept no more
+        return None
+
+
+def page(states: list[RunState], params: ListTasksRequest) -> tuple[list[RunState], str, int]:
+    """Return the page that is asked for, the token of the next one, which is empty for none, and its size.
+
+    A token names the last run of a page by its change: a run that changes meanwhile is met at its new
+    place, or not again. Raises `InvalidParamsError`.
+    """
+    size = params.page_size if params.HasField("page_size") else DEFAULT_LIST_TASKS_PAGE_SIZE
+    validate_page_size(size)
+    if params.page_token:
+        cursor = decode_list_tasks_cursor(params.page_token)
+        if cursor is None:
+            raise InvalidParamsError("pageToken: what nextPageToken of the page before said")
+        behind = cursor.sort_key()
+        states = [state for state in states if _place(state).sort_key() < behind]
+    some = states[:size]
+    token = encode_list_tasks_cursor(_place(some[-1])) if len(states) > size else ""
+    return some, token, size
+
+
+def _place(state: RunState) -> ListTasksCursor:
+    return ListTasksCursor(timestamp_ns=_nanoseconds(state.changed_at), task_id=run_id_of(state.key))
+
+
+def _nanoseconds(moment: datetime) -> int:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return int(stamp.ToNanoseconds())
