@@ -91,8 +91,9 @@ async def test_emitters_that_wait_learn_of_the_cancellation() -> None:
             context.sync_emit_token("a")
         thread = asyncio.ensure_future(asyncio.to_thread(context.sync_emit_token, "thread"))
         task = asyncio.ensure_future(context.emit_token("task"))
+        await until(lambda: len(context.queue) == 2002)  # behind the end nothing is taken any more
         end = asyncio.ensure_future(context.emit_complete(1, 1.0))
-        await until(lambda: len(context.queue) >= 2002)
+        await asyncio.sleep(0)
         await end_from_outside(bus)
         with pytest.raises(RunCancelled):
             await thread
