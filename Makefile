@@ -34,8 +34,8 @@ types: install ## mypy strict, and pyright on what users import
 contracts: install ## Who may import whom
 	$(BIN)/lint-imports
 
-unit: install ## All tests
-	$(BIN)/python -m pytest
+unit: install ## All tests, two files at a time: most of them wait for something
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-agentor: $(AGENTOR)/.installed ## Tests of the Agentor adapter, in an environment of their own
 	$(AGENTOR)/bin/python -m pytest tests/agentor
