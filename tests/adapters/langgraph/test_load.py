@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from collections.abc import AsyncIterator, Iterator
@@ -41,7 +42,7 @@ class AClass:
         (StateGraph(Numbers), "does not compile"),
         (lambda: StateGraph(Numbers), "does not compile"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),
 )
 async def test_what_is_no_graph_is_told_while_loading(target: Any, message: str) -> None:
     with pytest.raises(LoadError) as caught:
@@ -75,7 +76,7 @@ async def failing_to_enter_with(config: RunnableConfig) -> AsyncIterator[Any]:
         failing, afailing, failing_to_enter, failing_to_enter_with,
         lambda config: failing(), lambda config: afailing(), lambda: afailing(),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),
 )  # fmt: skip
 async def test_a_factory_that_fails_is_a_load_error_with_its_cause(factory: Any) -> None:
     for _ in range(2):  # and again: nothing half open stays behind
