@@ -73,7 +73,9 @@ def as_sse(events: list[Any], envelope: Envelope, sequence: int) -> list[bytes]:
         return [b"%b%b%b%d}\n\n" % (sse_prefix(event.type), event.json, envelope.json, sequence + 1)]
     count = len(events)
     jsons = [event.json for event in events]
-    prefixes = [sse_prefix(event.type) for event in events]
+    kinds = [event.type for event in events]
+    one = kinds.count(kinds[0]) == count  # of one type, as nearly always
+    prefixes = [sse_prefix(kinds[0])] * count if one else list(map(sse_prefix, kinds))
     ends = _ends(sequence + 1, count)
     size = sum(map(len, jsons)) + (len(envelope.json) + 40) * count
     at_once = max(1, count if size < CHUNK_BYTES else count * CHUNK_BYTES // size)

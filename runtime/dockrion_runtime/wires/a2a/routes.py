@@ -48,6 +48,7 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
     @post(PATH, status_code=200, tags=["agent"], summary="A2A: JSON-RPC, 1.0 and 0.3")
     async def rpc(request: AnyRequest) -> ASGIApp:
+        service.request_id(request)
         body = await _body(request, dockfile.expose.max_body_bytes)
         try:
             msgspec.json.decode(body)
