@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, Final, Literal, TypeAlias
 
 from dockrion_events import EVENT_CLASSES, EncodedEvent
-from dockrion_events.forms import Envelope, Form, as_encoded
+from dockrion_events.forms import Envelope, Form, as_encoded, stretches
 
 from ..stream import EndStatus
 
@@ -139,16 +139,17 @@ class Watch:
                 self._time(1, kind == "token")
             return self._form(events, envelope, sequence)
         kinds = [event.type for event in events]
-        kind = kinds[-1]
-        if kinds.count(kind) == count:  # of one type, as nearly always
+        found = stretches(kinds)
+        at = 0
+        for kind, times in found:
             total = totals[kind if kind in totals else CUSTOM]
-            total[0] += count
-            total[1] += sum([len(event.json) for event in events])
-        else:
-            for event in events:
-                total = totals[event.type if event.type in totals else CUSTOM]
-                total[0] += 1
-                total[1] += len(event.json)
+            total[0] += times
+            total[1] += sum([len(event.json) for event in events[at : at + times]])
+            at += times
+        for event in () if found else events:
+            total = totals[event.type if event.type in totals else CUSTOM]
+            total[0] += 1
+            total[1] += len(event.json)
         tokens = kinds.count("token")
         if tokens or self._seen < 2:
             self._time(count, tokens)
