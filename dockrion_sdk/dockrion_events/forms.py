@@ -97,7 +97,7 @@ def as_sse(events: list[Any], envelope: Envelope, sequence: int) -> list[bytes]:
 def stretches(kinds: list[str]) -> list[tuple[str, int]]:
     """Return how many of each type follow each other, where a batch is of one type but for its ends.
 
-    It nearly always is, and then much is done once for all of them. An empty list for any other.
+    It nearly always is, and then much is done once for all of them. An empty list for any other batch.
     """
     if not kinds:
         return []
@@ -107,7 +107,7 @@ def stretches(kinds: list[str]) -> list[tuple[str, int]]:
     end = begin + count
     if count == len(kinds):
         return [(kind, count)]
-    if kinds[begin:end].count(kind) == count:
+    if 2 * count >= len(kinds) and kinds[begin:end].count(kind) == count:
         before, behind = kinds[:begin], kinds[end:]
         return [*((other, 1) for other in before), (kind, count), *((other, 1) for other in behind)]
     return []

@@ -22,7 +22,7 @@ class TraceRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked: Any = scope
-        if "server" in (asked["route_handler"].tags or ()):
+        if asked["type"] == "http" and "agent" not in (asked["route_handler"].tags or ()):
             await self._app(scope, receive, send)
             return
         method, route = asked.get("method", "WEBSOCKET"), asked["path_template"]
