@@ -88,3 +88,9 @@ def test_the_extra_is_named_where_it_is_missing(dockrion: Any) -> None:
     failed = dockrion("run", "--port", "0", code=1)
     assert "observability.tracing: otel needs the extra 'otel', which is not installed whole" in failed.stderr
     assert "pip install 'dockrion-sdk[otel]'" in failed.stderr
+
+
+def test_who_does_not_trace_loads_nothing_of_it(dockrion: Any) -> None:
+    told = "import sys\ndef handle(payload):\n    return {'sdk': 'opentelemetry.sdk' in sys.modules}\n"
+    dockrion.project({"agent.py": told, "Dockfile.yaml": "agent: {name: tested, handler: agent:handle}\n"})
+    assert '"sdk": false' in dockrion("test", "-p", "{}").stdout
