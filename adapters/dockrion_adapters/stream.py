@@ -132,7 +132,7 @@ class EventStream(Generic[T]):
         self._context = context
         self._agent_name = agent_name
         self._framework = framework
-        self._metadata = metadata or {}
+        self._metadata = dict(metadata or {})
         self._form: Form = as_text if serialize else as_objects
         self._encoder = EventEncoder() if serialize else None
         self._id_field: Literal["request_id", "run_id"] = "request_id"
@@ -154,6 +154,11 @@ class EventStream(Generic[T]):
     def context(self) -> StreamContext:
         """The context that the agent emits through."""
         return self._context
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What `complete` will carry as its metadata; whoever runs the stream may add to it."""
+        return self._metadata
 
     @property
     def ended(self) -> bool:

@@ -73,7 +73,12 @@ def as_sse(events: list[Any], envelope: Envelope, sequence: int) -> list[bytes]:
         return [b"%b%b%b%d}\n\n" % (sse_prefix(event.type), event.json, envelope.json, sequence + 1)]
     count = len(events)
     jsons = [event.json for event in events]
-    prefixes = [sse_prefix(event.type) for event in events]
+    kinds = [event.type for event in events]
+    prefixes: list[bytes] = []
+    for kind, times in stretches(kinds):
+        prefixes += [sse_prefix(kind)] * times
+    if not prefixes:
+        prefixes = list(map(sse_prefix, kinds))
     ends = _ends(sequence + 1, count)
     size = sum(map(len, jsons)) + (len(envelope.json) + 40) * count
     at_once = max(1, count if size < CHUNK_BYTES else count * CHUNK_BYTES // size)
@@ -87,6 +92,25 @@ def as_sse(events: list[Any], envelope: Envelope, sequence: int) -> list[bytes]:
         parts[3::4] = ends[part]
         chunks.append(b"".join(parts))
     return chunks
+
+
+def stretches(kinds: list[str]) -> list[tuple[str, int]]:
+    """Return how many of each type follow each other, where a batch is of one type but for its ends.
+
+    It nearly always is, and then much is done once for all of them. An empty list for any other batch.
+    """
+    if not kinds:
+        return []
+    kind = kinds[len(kinds) // 2]
+    count = kinds.count(kind)
+    begin = kinds.index(kind)
+    end = begin + count
+    if count == len(kinds):
+        return [(kind, count)]
+    if 2 * count >= len(kinds) and kinds[begin:end].count(kind) == count:
+        before, behind = kinds[:begin], kinds[end:]
+        return [*((other, 1) for other in before), (kind, count), *((other, 1) for other in behind)]
+    return []
 
 
 _ENDS = [b"%d}\n\n" % number for number in range(4096)]  # writing the number is a third of a frame's work

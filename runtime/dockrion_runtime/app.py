@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
+from litestar.middleware import DefineMiddleware
 
 from dockrion_events import BackendUnavailable
 from dockrion_sdk import Dockfile
@@ -15,6 +16,7 @@ from dockrion_sdk import Dockfile
 from .assembly import alive, assemble
 from .auth import authenticator
 from .docs import assets_router, openapi_config
+from .observability.exposition import metrics_route
 from .problems import EXCEPTION_HANDLERS
 from .routes import VERSION, informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
@@ -59,6 +61,11 @@ def create_app(
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+    middleware: list[DefineMiddleware] = []
+    if service.observability.tracing is not None:
+        from .observability.tracing.requests import TraceRequests  # here: who does without needs no extra
+
+        middleware.append(DefineMiddleware(TraceRequests, tracing=service.observability.tracing))
     app = Litestar(
         [
             *invoking_routes(service),
@@ -66,9 +73,11 @@ def create_app(
             *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
             *protocol_routes(service, runs),
             *informing_routes(service),
+            *([metrics_route(service, runs, VERSION)] if dockfile.observability.metrics else ()),
             assets_router(),
         ],
         guards=[guard] if guard else None,
+        middleware=middleware,
         exception_handlers={**EXCEPTION_HANDLERS, BackendUnavailable: handle_unavailable},
         cors_config=cors,
         openapi_config=openapi_config(dockfile.agent.name, VERSION, dockfile.agent.description),

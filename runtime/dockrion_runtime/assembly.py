@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from dockrion_sdk import Dockfile, load
 
+from .observability import Observability
+from .observability.tracing import open_tracing
 from .redaction import redactor
 from .runs.ids import id_generator
 from .runs.service import Runs, event_backend
@@ -24,7 +26,12 @@ def assemble(
     adapter = load(dockfile)
     if getattr(adapter, "recursion_limit", 0) is None:
         adapter.recursion_limit = dockfile.agent.recursion_limit  # type: ignore[attr-defined]
-    service = Service(dockfile, adapter, redact=redactor(dockfile, env, secrets))
+    service = Service(
+        dockfile,
+        adapter,
+        redact=redactor(dockfile, env, secrets),
+        observability=Observability(metered=dockfile.observability.metrics, tracing=open_tracing(dockfile)),
+    )
     if not dockfile.streaming.async_runs:
         return service, None
     runs = Runs(service, event_backend(dockfile), id_generator(dockfile), executing=executing)
@@ -40,7 +47,10 @@ async def alive(service: Service, runs: Runs | None) -> AsyncIterator[None]:
     """
     # Synchronous graph nodes run in the loop's own pool, whose usual size is a handful.
     asyncio.get_running_loop().set_default_executor(service.agent.pool)
+    tracing = service.observability.tracing
     async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.push_async_callback(tracing.close)
         await stack.enter_async_context(service.agent.lifetime())
         if runs is not None:
             stack.push_async_callback(runs.close)

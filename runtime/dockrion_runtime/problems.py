@@ -12,6 +12,8 @@ from litestar.exceptions import HTTPException
 
 from dockrion_events import encode_json
 
+from .observability.correlation import correlate, current_ids
+
 log = logging.getLogger("dockrion")
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -52,8 +54,8 @@ def unavailable() -> Problem:
 
 
 def problem_body(problem: Problem) -> bytes:
-    """Return a problem's document."""
-    body = {
+    """Return a problem's document; it names the request, where that has an id."""
+    body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
@@ -61,13 +63,18 @@ def problem_body(problem: Problem) -> bytes:
         "detail": problem.detail,
         **problem.extra,
     }
+    if "request_id" in current_ids():
+        body["request_id"] = current_ids()["request_id"]
     return encode_json(body)
 
 
 def problem_response(problem: Problem) -> Response[bytes]:
     """Return the answer that a problem stands for."""
+    headers = dict(problem.headers)
+    if "request_id" in current_ids():
+        headers["X-Request-ID"] = current_ids()["request_id"]
     return Response(
-        problem_body(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=problem.headers
+        problem_body(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=headers
     )
 
 
@@ -80,7 +87,8 @@ _CODES = {
 }
 
 
-def handle_problem(_: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+def handle_problem(request: Request[Any, Any, Any], problem: Problem) -> Response[bytes]:
+    request.app.state.service.observability.meter.problems[str(problem.status)] += 1
     return problem_response(problem)
 
 
@@ -96,15 +104,17 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
         detail = f"the request body has more than {request.app.request_max_body_size:,} bytes"
     headers = {key: value for key, value in (error.headers or {}).items() if key.lower() == "allow"}
     code = _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
-    return problem_response(Problem(status, code, detail, headers=headers))
+    return handle_problem(request, Problem(status, code, detail, headers=headers))
 
 
 def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer for a fault of ours: logged in full, told to the client by its id only."""
-    error_id = str(uuid.uuid4())
-    log.error("%s %s failed, error %s", request.method, request.url.path, error_id, exc_info=error)
-    return problem_response(
-        Problem(500, "INTERNAL_ERROR", "the server failed; its log has the details", error_id=error_id)
+    """Answer for a fault of ours: logged in full, told to the client by the request's id only."""
+    if "request_id" not in current_ids():
+        correlate(request_id=str(uuid.uuid4()))
+    request_id = current_ids()["request_id"]
+    log.error("%s %s failed, request %s", request.method, request.url.path, request_id, exc_info=error)
+    return handle_problem(
+        request, Problem(500, "INTERNAL_ERROR", "the server failed; its log has the details")
     )
 
 

@@ -17,10 +17,10 @@ from dockrion_adapters.stream import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
 
 from .auth import OPEN, owner_of
-from .problems import Problem
+from .problems import Problem, overloaded
 from .service import Service
 from .sse import ExecutionResponse
-from .stream import OutputInvalid, failure_event
+from .stream import EndStatus, OutputInvalid, failure_event
 from .wire import Answer
 
 VERSION: Final = version("dockrion-sdk")
@@ -32,25 +32,27 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
 
     @post("/invoke", status_code=200, tags=["agent"], summary="Execute the agent and return its output")
     async def invoke(request: Request[Any, Any, Any]) -> Response[Any]:
-        request_id = service.new_request_id()
+        request_id = service.request_id(request)
         with service.slot():
             payload = await service.payload(request)
-            config = service.config(owner_of(request), service.thread_id(request), request_id)
+            config = service.config(owner_of(request), service.thread_id(request))
             started = time.monotonic()
-            output = await _bounded(service, payload, config, request_id)
+            output, trace_id = await _watched(service, payload, config, request_id)
             latency = time.monotonic() - started
         adapter = service.agent.adapter
         metadata = {"agent": adapter.agent_name, "framework": adapter.framework, "latency_seconds": latency}
+        if trace_id is not None:
+            metadata["trace_id"] = trace_id
         body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
         return Answer(body, 200, (b"x-request-id", request_id.encode()))
 
     @post("/invoke/stream", status_code=200, tags=["agent"], summary="Stream one execution of the agent")
     async def invoke_stream(request: Request[Any, Any, Any]) -> ASGIApp:
+        request_id = service.request_id(request)
         service.enter()
         try:
             payload = await service.payload(request)
-            request_id = service.new_request_id()
-            config = service.config(owner_of(request), service.thread_id(request), request_id)
+            config = service.config(owner_of(request), service.thread_id(request))
             execution = service.execute(payload, config, service.context(request_id, watched=True))
         except BaseException:
             service.leave()
@@ -70,6 +72,32 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     return handlers
 
 
+async def _watched(
+    service: Service, payload: Any, config: dict[str, Any], request_id: str
+) -> tuple[bytes, str | None]:
+    """Execute the agent, and let whoever watches know; return its output as JSON, and the trace's id.
+
+    Raises `Problem`.
+    """
+    watchers, trace_id = service.observability.watch("invoke", request_id)
+    status: EndStatus = "cancelled"
+    code: str | None = None
+    for watcher in watchers:
+        watcher.enter()
+    try:
+        output = await _bounded(service, payload, config, request_id)
+        status = "completed"
+    except Problem as problem:
+        status, code = "failed", problem.code
+        if trace_id is not None:
+            problem.extra["trace_id"] = trace_id
+        raise
+    finally:
+        for watcher in watchers:
+            watcher.end(status, code)
+    return output, trace_id
+
+
 async def _bounded(service: Service, payload: Any, config: dict[str, Any], request_id: str) -> bytes:
     """Execute the agent within the time limit and return its output as JSON. Raises `Problem`."""
     limit = service.dockfile.streaming.events.max_run_duration
@@ -86,10 +114,8 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
         if not task.done():
             context.cancel()
             task.cancel()
-    headers = {"X-Request-ID": request_id}
     if not task.done():
-        detail = f"the execution took longer than {limit:g} s"
-        raise Problem(504, "RUN_TIMEOUT", detail, request_id=request_id, headers=headers)
+        raise Problem(504, "RUN_TIMEOUT", f"the execution took longer than {limit:g} s")
     output, error = task.result()
     failed = error is not None
     if error is None:
@@ -100,10 +126,9 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
             error = refused
     label = f"request {request_id}"
     event = failure_event(error, output_refused=not failed, redact=service.redact, label=label)
-    status = 503 if event.code == "OVERLOADED" else 500
-    if status == 503:
-        headers["Retry-After"] = "5"
-    raise Problem(status, event.code, event.error, request_id=request_id, headers=headers)
+    if event.code == "OVERLOADED":
+        raise overloaded(event.error, retry_after=5)
+    raise Problem(500, event.code, event.error)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -12,15 +12,18 @@ from litestar import Request
 
 from dockrion_adapters import Adapter, Driver, WorkerPool
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
-from dockrion_events.bus.names import ID, ID_RULE
+from dockrion_events.bus.names import ID, ID_RULE, is_id
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
+from .observability import Observability
+from .observability.correlation import correlate
+from .observability.meter import Kind
 from .payload import check_payload, faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
 from .uuids import random_uuid
-from .wire import body_at_hand, body_of, query
+from .wire import body_at_hand, body_of, header, query
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -57,10 +60,12 @@ class Service:
         adapter: Adapter,
         *,
         redact: Callable[[str], str],
+        observability: Observability | None = None,
     ) -> None:
         events = dockfile.streaming.events
         self.dockfile = dockfile
         self.redact = redact
+        self.observability: Observability = observability or Observability()
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
         self.agent = Driver(adapter, WorkerPool(MAX_THREADS))
@@ -100,6 +105,19 @@ class Service:
         """Return a fresh identifier, used for nothing but correlation."""
         return random_uuid()
 
+    def request_id(self, request: Request[Any, Any, Any]) -> str:
+        """Return the identifier of a request, its client's own or a fresh one; the log is told of it.
+
+        Raises `Problem` where the client's is none.
+        """
+        request_id = header(request, b"x-request-id")
+        if request_id is None:
+            request_id = self.new_request_id()
+        elif not is_id(request_id):
+            raise Problem(400, "INVALID_REQUEST_ID", f"X-Request-ID: {ID_RULE}")
+        correlate(request_id=request_id)
+        return request_id
+
     def thread_id(self, request: Request[Any, Any, Any]) -> str | None:
         """Return the conversation that the caller names, if one. Raises `Problem`."""
         thread_id = query(request, "thread_id")
@@ -107,12 +125,12 @@ class Service:
             raise Problem(400, "INVALID_THREAD_ID", f"thread_id: {ID_RULE}")
         return thread_id
 
-    def config(self, owner: str, thread_id: str | None, execution_id: str) -> dict[str, Any]:
-        """Return the framework's config: the conversation is the caller's own, or this execution's."""
+    def config(self, owner: str, thread_id: str | None, run_id: str | None = None) -> dict[str, Any]:
+        """Return the framework's config: the conversation is the caller's own, the run's, or a new one."""
         if thread_id is None:
             if not self.agent.keeps_threads:
                 return {}  # a thread_id costs LangGraph 6 microseconds a node, for nothing here
-            thread_id = execution_id
+            thread_id = run_id or self.new_request_id()  # a request's id is its client's to choose
         return {"configurable": {"thread_id": f"{owner}/{thread_id}" if owner else thread_id}}
 
     def context(self, request_id: str, *, watched: bool) -> StreamContext:
@@ -169,17 +187,21 @@ class Service:
         attempt: int = 1,
         run: str | None = None,
         resume: bool = False,
+        trace: dict[str, str] | None = None,
     ) -> Execution[Any]:
         """Return an execution; its events leave in this form, and nothing runs before `wait`.
 
         Where ``after`` events of its stream are out already, this is another ``attempt`` at it. For
-        ``run`` and ``resume`` see `Driver.stream`.
+        ``run`` and ``resume`` see `Driver.stream`. ``trace`` is the one it belongs to, where that is
+        not the current one.
         """
         stream = self.agent.stream(payload, config, context, run=run, resume=resume)
         if self._output is not None:
             stream.check_output = self.check_output
         if after:
             stream.go_on(after=after, attempt=attempt)
+        kind: Kind = "run" if id_field == "run_id" else "stream"
+        watchers, trace_id = self.observability.watch(kind, context.run_id, attempt=attempt, trace=trace)
         return Execution(
             stream,
             form=form,
@@ -187,6 +209,8 @@ class Service:
             max_seconds=self.dockfile.streaming.events.max_run_duration,
             redact=self.redact,
             id_field=id_field,
+            watchers=watchers,
+            trace_id=trace_id,
         )
 
     def forget(self, execution: Execution[Any]) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+import msgspec
 
 from dockrion_adapters import (
     AgentFailed,
@@ -39,6 +41,29 @@ CLOSE_PATIENCE: Final = 5.0
 LONGEST_MESSAGE: Final = 2000
 """Characters of an agent's own message that a client gets."""
 
+EndStatus: TypeAlias = Literal["completed", "failed", "cancelled", "released"]
+"""How an execution ended: by its terminal event, by its reader's leaving (``cancelled``), or because its
+run goes on elsewhere (``released``)."""
+
+_END_STATUS: Final[dict[str, EndStatus]] = {
+    "complete": "completed",
+    "error": "failed",
+    "cancelled": "cancelled",
+}
+
+
+class Watcher(Protocol):
+    """Looks on while an execution runs, on its loop, from the moment it is made."""
+
+    def watching(self, form: Form) -> Form:
+        """Return a form that does what ``form`` does, and sees the encoded events before they leave."""
+
+    def enter(self) -> None:
+        """The calling task is about to start the agent, which will run in a copy of its context."""
+
+    def end(self, status: EndStatus, code: str | None = None) -> None:
+        """The execution is over; ``code`` is that of its failure. Called once."""
+
 
 class OutputInvalid(Exception):
     """The agent's output does not fit ``io_schema.output``."""
@@ -49,9 +74,22 @@ class Execution(Generic[T]):
 
     What the agent raises is not raised here: a failure is an ``error`` event, a stop the event that
     `stop` was given. The first cause of an end wins.
+
+    The task that waits first lends the agent its context. With a ``trace_id`` the last event names it.
     """
 
-    __slots__ = ("_ended", "_kind", "_max_seconds", "_redact", "_stream", "_timer", "_verdict")
+    __slots__ = (
+        "_ended",
+        "_kind",
+        "_max_seconds",
+        "_redact",
+        "_reported",
+        "_stream",
+        "_timer",
+        "_trace_id",
+        "_verdict",
+        "_watchers",
+    )
 
     def __init__(
         self,
@@ -62,8 +100,17 @@ class Execution(Generic[T]):
         max_seconds: float,
         redact: Callable[[str], str],
         id_field: Literal["request_id", "run_id"] = "request_id",
+        watchers: Sequence[Watcher] = (),
+        trace_id: str | None = None,
     ) -> None:
+        for watcher in watchers:
+            form = watcher.watching(form)
         stream.leave_as(form, encoder, id_field=id_field)
+        if trace_id is not None:
+            stream.metadata["trace_id"] = trace_id
+        self._watchers = watchers
+        self._trace_id = trace_id
+        self._reported = False
         self._kind = id_field.removesuffix("_id")
         self._stream = stream
         self._redact = redact
@@ -98,6 +145,8 @@ class Execution(Generic[T]):
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._max_seconds, self._time_is_up)
+            for watcher in self._watchers:
+                watcher.enter()
         return self._stream.wait()
 
     @property
@@ -130,6 +179,7 @@ class Execution(Generic[T]):
         if self._stream.ended:
             self._ended = True
             self._disarm()
+            self._report("completed")
         elif self._verdict is not None:
             batch += self._end(self._verdict)
         return batch
@@ -156,10 +206,14 @@ class Execution(Generic[T]):
         """Stop the agent now; what it has emitted, and the event given to `stop`, may still be taken."""
         self._stream.interrupt()
 
-    async def aclose(self, patience: float = CLOSE_PATIENCE) -> None:
-        """Stop the agent, if it still runs, and wait up to ``patience`` seconds for its end."""
+    async def aclose(self, patience: float = CLOSE_PATIENCE, *, status: EndStatus = "cancelled") -> None:
+        """Stop the agent, if it still runs, and wait up to ``patience`` seconds for its end.
+
+        ``status`` is what is reported of one that has no terminal event.
+        """
         self._ended = True
         self._disarm()
+        self._report(status)
         self._stream.cancel()
         task = self._stream.task
         if task is None or task.done():
@@ -172,7 +226,16 @@ class Execution(Generic[T]):
         self._ended = True
         self._disarm()
         self._stream.cancel()
-        return self._stream.end_with(event)
+        code = event.code if isinstance(event, ErrorEvent) else None
+        left = self._stream.end_with(traced(event, self._trace_id))
+        self._report(_END_STATUS[event.type], code)
+        return left
+
+    def _report(self, status: EndStatus, code: str | None = None) -> None:
+        if not self._reported:
+            self._reported = True
+            for watcher in self._watchers:
+                watcher.end(status, code)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -213,6 +276,13 @@ def failure_event(
         return ErrorEvent(message, error.code)
     kind = type(error).__name__
     return ErrorEvent(f"{kind}: {message}" if message else kind, "AGENT_ERROR", {"exception": kind})
+
+
+def traced(event: Event, trace_id: str | None) -> Event:
+    """Return an error event whose ``details`` name the trace, and any other event as it is."""
+    if trace_id is None or not isinstance(event, ErrorEvent):
+        return event
+    return msgspec.structs.replace(event, details={**(event.details or {}), "trace_id": trace_id})
 
 
 def shutdown_event() -> CancelledEvent:

@@ -22,7 +22,7 @@ from dockrion_events import (
     sse_comment,
     sse_frame,
 )
-from dockrion_events.forms import CHUNK_BYTES, envelope
+from dockrion_events.forms import CHUNK_BYTES, envelope, stretches
 
 AWKWARD = '\r\n\n\r\u2028\u2029\x85\ufeff\0\x1c\ud800: data: x\n\nevent: complete\ndata: {}\n\nid: 9\n\n🙂\\"'
 
@@ -120,6 +120,29 @@ def test_the_forms_say_the_same(contents: list[str]) -> None:
     assert [event.json.decode() for event in encoded] == as_text(text, around, 10)
     assert b"".join(sse_frame(event) for event in encoded) == b"".join(as_sse(sse, around, 10))
     assert [json.loads(event.json)["sequence"] for event in encoded] == list(range(11, 11 + len(contents)))
+
+
+@given(st.lists(st.sampled_from(["token", "step", "custom:a"]), max_size=12))
+def test_stretches_are_what_they_were_made_of(kinds: list[str]) -> None:
+    found = stretches(kinds)
+    assert not found or [kind for kind, times in found for _ in range(times)] == kinds
+
+
+def test_stretches_of_a_batch_that_is_of_one_type_but_for_its_ends() -> None:
+    assert stretches(["token"] * 3) == [("token", 3)]
+    tokens = ["token"] * 9
+    assert stretches(["started", *tokens, "complete"]) == [("started", 1), ("token", 9), ("complete", 1)]
+    assert stretches([*tokens, "step", *tokens]) == []
+    assert stretches(["token", "step", "token", "step"]) == []
+
+
+def test_each_event_has_its_own_type_in_its_frame() -> None:
+    kinds = ["started", "token", "token", "step", "custom:a", "token", "token", "complete"]
+    for batch in (kinds, kinds[:3], kinds[4:], ["token", "step"] * 3):
+        events = [EncodedEvent(kind, b'{"type":"%b"' % kind.encode()) for kind in batch]
+        stream = b"".join(as_sse(events, envelope("request_id", "r"), 0))
+        assert [json.loads(message.data)["type"] for message in parse(stream)] == batch
+        assert [message.event for message in parse(stream)] == batch
 
 
 def test_what_is_ready_is_joined_into_chunks_of_a_bounded_size() -> None:

@@ -128,8 +128,9 @@ async def test_keys_and_owners(serve: Serve, store: Store) -> None:
 async def test_what_is_wrong_gets_the_protocols_own_error(serve: Serve, body: bytes, code: int) -> None:
     live = serve(talk, expose=EXPOSE, streaming={"async_runs": True})
     with live.client(headers={"A2A-Version": "0.3" if b"tasks/" in body else "1.0"}) as client:
-        answer = client.post("/a2a", content=body)
+        answer = client.post("/a2a", content=body, headers={"X-Request-ID": "order:9"})
     assert answer.status_code == 200
+    assert answer.headers["x-request-id"] == "order:9"
     assert answer.json()["error"]["code"] == code
     assert live.get_info()["runs"]["subscribers"] == 0
 

@@ -135,6 +135,15 @@ IO_SCHEMA = [
     ("strict: 2", "strict: expected true or false, got 2"),
 ]
 
+OBSERVABILITY = [
+    ("metrics: prometheus", "metrics: expected true or false, got 'prometheus'"),
+    ("metric: true", "metric: unknown key; did you mean 'metrics'? Valid: metrics, tracing, logs"),
+    ("tracing: otl", "tracing: not a valid value, got 'otl'; did you mean 'otel'? Valid: otel, none"),
+    ("tracing: true", "tracing: not a valid value, got true", "Valid: otel, none"),
+    ("logs: jsn", "logs: not a valid value, got 'jsn'; did you mean 'json'?", "Valid: auto, json, console"),
+    ("logs: ", "logs: not a valid value, got nothing"),
+]
+
 NOT_REFERENCES = ("m", "m:", ":f", "m.f", "m:f:g", "m/x:f", "m.py:f()", "1m:f", "m:f g", "a..b:f", ".m:f", "")
 STANDARD = ("os:system", "os.path:join", "subprocess:run", "builtins:eval", "json:loads", "sys:exit")
 
@@ -149,6 +158,7 @@ ROWS = [
             ("auth", AUTH),
             ("secrets", SECRETS),
             ("io_schema", IO_SCHEMA),
+            ("observability", OBSERVABILITY),
         )
         for text, told, *also in rows
     ],
@@ -229,11 +239,11 @@ secrets:
 
 
 def test_an_unknown_section_is_a_warning(load_text: Load) -> None:
-    dockfile = load_text(AGENT + "expsoe: {port: 1}\nobservability: {key: '${UNSET}'}\n")
+    dockfile = load_text(AGENT + "expsoe: {port: 1}\ntelemetry: {key: '${UNSET}'}\n")
     assert dockfile.expose.port == 8080
     first, second = dockfile.warnings
     assert first.startswith("Dockfile.yaml:2: expsoe: unknown section, ignored; did you mean 'expose'? Val")
-    assert second.startswith("Dockfile.yaml:3: observability: unknown section, ignored; ")
+    assert second.startswith("Dockfile.yaml:3: telemetry: unknown section, ignored; ")
 
 
 def test_a_misspelt_agent_section_is_named_where_it_is_missed(refused: Refused) -> None:

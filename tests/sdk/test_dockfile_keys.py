@@ -63,6 +63,7 @@ def test_defaults(load_text: Load) -> None:
             "mode": "none",
             "api_keys": {"env_var": "DOCKRION_API_KEY", "header": "X-API-Key", "allow_bearer": True},
         },
+        "observability": {"metrics": True, "tracing": "none", "logs": "auto"},
         "secrets": {"required": (), "optional": ()},
     }
 
@@ -119,6 +120,12 @@ ACCEPTED: list[tuple[str, str, Any]] = [
         {"type": "object", "unknown_keyword": 1, "properties": {"a.b": {"type": "string"}}},
     ),
     ("io_schema: {output: {}, strict: true}", "io_schema.strict", True),
+    ("observability: {metrics: false}", "observability.metrics", False),
+    ("observability: {tracing: otel}", "observability.tracing", "otel"),
+    ("observability: {tracing: none}", "observability.tracing", "none"),
+    ("observability: {logs: json}", "observability.logs", "json"),
+    ("observability: {logs: console}", "observability.logs", "console"),
+    ("observability:\n", "observability.logs", "auto"),
 ]
 
 

@@ -83,6 +83,7 @@ documents = st.fixed_dictionaries(
         "auth": sections,
         "io_schema": sections,
         "secrets": sections,
+        "observability": sections,
     },
 )
 

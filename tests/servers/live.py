@@ -144,6 +144,7 @@ def serve() -> Iterator[Serve]:
         framework: str | None = None,
         env: dict[str, str] | None = None,
         recursion_limit: int = 1000,
+        executing: bool = True,
         **sections: Any,
     ) -> Live:
         module = agent_module(agent=agent)
@@ -153,7 +154,7 @@ def serve() -> Iterator[Serve]:
         if isinstance(agent, str):
             key = {"entrypoint": f"{module}:agent", "adapter": agent}
         key["recursion_limit"] = recursion_limit
-        app = create_app(dockfile(key, sections), env=env or {})
+        app = create_app(dockfile(key, sections), env=env or {}, executing=executing)
         sock = bind("127.0.0.1", 0)
         service = app.state.service
         config = server_config(app, ws_max_size=service.dockfile.expose.max_body_bytes)

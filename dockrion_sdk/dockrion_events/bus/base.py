@@ -238,6 +238,13 @@ class EventBackend(ABC):
         """
 
     @abstractmethod
+    async def count_accepted(self) -> int:
+        """Return how many runs wait for somebody to claim them; for those who watch, not to decide by.
+
+        One that was ended while it waited may be counted until somebody would have claimed it.
+        """
+
+    @abstractmethod
     async def renew(self, claims: Sequence[Claim], *, lease_seconds: float) -> None:
         """Begin the leases of claims made by `claim` anew; revoke those whose right is gone."""
 

@@ -27,6 +27,7 @@ from .fields import (
     IdKind,
     JSONSchema,
     LeaseSeconds,
+    LogStyle,
     LostPolicy,
     Method,
     NonEmpty,
@@ -38,6 +39,7 @@ from .fields import (
     StoreKind,
     StoreURL,
     Streamings,
+    TracingKind,
     VariableName,
     Version,
     fault,
@@ -230,6 +232,19 @@ class Auth(Section):
     api_keys: APIKeys = APIKeys()
 
 
+class Observability(Section):
+    """`observability`: what operators see.
+
+    `metrics` serves them at `/metrics`. `tracing` is `otel` (OpenTelemetry, which is set up by its own
+    environment variables) or `none`. `logs` are for people (`console`), for programs (`json`), or for whoever
+    reads stderr: a terminal or something else (`auto`).
+    """
+
+    metrics: bool = True
+    tracing: TracingKind = "none"
+    logs: LogStyle = "auto"
+
+
 class RequiredSecret(Section):
     """An entry of `secrets.required`: an environment variable that must be set and not empty."""
 
@@ -299,6 +314,7 @@ class Dockfile(Section):
     expose: Expose = Expose()
     streaming: Streaming = Streaming()
     auth: Auth = Auth()
+    observability: Observability = Observability()
     secrets: Secrets = Secrets()
 
     @classmethod

@@ -47,8 +47,9 @@ def serve_agent(
     end, in seconds. ``on_started`` gets the announcement, which is printed otherwise.
     """
     line_by_line()
-    noise = log_to_stderr(teller)
+    log = log_to_stderr(teller)
     dockfile = read_dockfile(settings.path, settings.env_file, teller)
+    log.show_as(dockfile.observability.logs)
     expose = dockfile.expose
     if grace is not None:
         shorter = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
@@ -61,7 +62,7 @@ def serve_agent(
     sock = listening or listen(host, port)
 
     def started() -> None:
-        noise.starting = False
+        log.starting = False
         (on_started or announce)(announcement(app, host, sock.getsockname()[1]))
 
     with sock:

@@ -27,8 +27,9 @@ def worker(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose
     """Execute runs that servers on the same Redis accept, until Ctrl-C or SIGTERM."""
     with told(verbose) as teller:
         line_by_line()
-        log_to_stderr(teller)
+        log = log_to_stderr(teller)
         dockfile = read_dockfile(path, env_file, teller)
+        log.show_as(dockfile.observability.logs)
         needs_shared_store(dockfile, "a worker executes the runs of other processes")
         _run(_work(dockfile))
     raise typer.Exit(0)

@@ -48,8 +48,9 @@ def serve_by(count: int, settings: Settings, teller: Teller) -> int:
 
     A process that dies is replaced; one that cannot even start ends them all.
     """
-    log_to_stderr(teller)
+    shown = log_to_stderr(teller)
     dockfile = read_dockfile(settings.path, settings.env_file, teller)
+    shown.show_as(dockfile.observability.logs)
     if dockfile.streaming.async_runs:
         needs_shared_store(dockfile, "workers share their runs")
     expose = dockfile.expose

@@ -26,7 +26,8 @@ from dockrion_events import (
 from dockrion_events.bus import Claim, EventBackend, RunRecord, ending
 from dockrion_events.bus.names import run_id_of
 
-from ..stream import CLOSE_PATIENCE, Execution
+from ..observability.meter import Meter
+from ..stream import CLOSE_PATIENCE, EndStatus, Execution
 from .fate import Fate
 
 log = logging.getLogger("dockrion")
@@ -84,6 +85,7 @@ class Executor:
         max_concurrent: int,
         lease_seconds: float,
         on_lost: str,
+        meter: Meter | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._backend = backend
@@ -91,6 +93,7 @@ class Executor:
         self._max_concurrent = max_concurrent
         self._lease_seconds = lease_seconds
         self._fate = Fate(on_lost, durable=backend.durable)
+        self._meter = meter or Meter()
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._executions: dict[Claim, Execution[EncodedEvent]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -149,6 +152,7 @@ class Executor:
             try:
                 await step()
             except BackendUnavailable as error:
+                self._meter.store_failures += 1
                 if not failing:
                     log.warning("executor: %s", error)
             except Exception:
@@ -203,6 +207,7 @@ class Executor:
         claims = list(self._running.values())
         if claims:
             await self._backend.renew(claims, lease_seconds=self._lease_seconds)
+            self._meter.renewals += len(claims)
         await asyncio.sleep(self._lease_seconds / 3)
 
     # -- one run -------------------------------------------------------------------------------
@@ -221,6 +226,8 @@ class Executor:
     async def _run(self, claim: Claim, lost: bool) -> None:
         execution = await self._started(claim.record, lost)
         if isinstance(execution, Event):
+            if isinstance(execution, ErrorEvent):
+                self._meter.not_executed(execution.code)
             await self._end(claim, execution)
             return
         self._executions[claim] = execution
@@ -232,7 +239,8 @@ class Executor:
             del self._executions[claim]
             if not execution.over:
                 patience = LAST_SECONDS if hand_back else CLOSE_PATIENCE
-                await asyncio.shield(asyncio.create_task(execution.aclose(patience)))
+                status: EndStatus = "cancelled" if _cancelled(claim) else "released"
+                await asyncio.shield(asyncio.create_task(execution.aclose(patience, status=status)))
         if hand_back:
             await self._backend.release(claim)
 
@@ -247,6 +255,7 @@ class Executor:
             log.exception("run %s: it could not begin", run_id_of(record.key))
             return ErrorEvent("the run could not begin; the server's log says why", "INTERNAL_ERROR")
         if self._parting and not self._fate.hands_back:
+            await execution.aclose(status="released")
             return self._fate.last_event()
         return execution
 
@@ -280,6 +289,7 @@ class Executor:
             try:
                 await self._backend.append(claim, events)
             except BackendUnavailable as error:
+                self._meter.store_failures += 1
                 log.warning("%s: %s", execution.label, error)
                 if self._parting or loop.time() - began >= LOG_PATIENCE:
                     execution.stop(ErrorEvent("the event log could not be written", "LOG_UNAVAILABLE"))
@@ -295,6 +305,8 @@ class Executor:
                 log.info("%s: stopped, %s", execution.label, error)
                 return False
             else:
+                if self._backend.durable:
+                    self._meter.appends.add(loop.time() - began)
                 return True
         return False
 
@@ -333,3 +345,7 @@ class Executor:
     async def _idle_within(self, seconds: float) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
+
+
+def _cancelled(claim: Claim) -> bool:
+    return claim.revoked.done() and claim.revoked.result() == "cancelled"

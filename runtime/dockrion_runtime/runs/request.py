@@ -10,11 +10,22 @@ from dockrion_events.bus import RunRecord
 from dockrion_events.bus.names import run_id_of
 
 
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The HTTP request that a run was accepted by, and the W3C trace context of that."""
+
+    request_id: str | None = None
+    trace: dict[str, str] | None = None
+
+
 class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The payload, and the conversation that the run belongs to (None: one of its own)."""
+    """The payload, and the conversation that the run belongs to (None: one of its own).
+
+    ``origin`` is where it came from, for whoever executes it. It is no part of what was asked for.
+    """
 
     payload: dict[str, Any]
     thread_id: str | None = None
+    origin: Origin | None = None
 
     def encode(self) -> bytes:
         """Return the JSON that the store keeps."""
@@ -36,7 +47,7 @@ def decode_request(data: bytes) -> RunRequest:
 
 
 def same_request(one: bytes, other: bytes) -> bool:
-    """Say whether two encoded requests are equal as JSON: members have no order, and 1.0 is 1.
+    """Say whether two encoded requests ask for the same: members have no order, and 1.0 is 1.
 
     A run that a program wrote by itself has no request, and equals none that a client makes.
     """
@@ -44,7 +55,9 @@ def same_request(one: bytes, other: bytes) -> bool:
 
 
 def _canonical(data: bytes) -> bytes:
-    return msgspec.json.encode(_decode_canonical(data), order="sorted")
+    asked = _decode_canonical(data)
+    asked.pop("origin", None)
+    return msgspec.json.encode(asked, order="sorted")
 
 
 def lasting_name(record: RunRecord) -> str:

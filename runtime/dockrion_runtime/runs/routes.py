@@ -20,7 +20,7 @@ from dockrion_events.bus import RunRecord
 from dockrion_events.bus.names import run_id_of, run_key
 
 from ..auth import owner_of
-from ..problems import Problem, problem_response, unavailable
+from ..problems import Problem, handle_problem, unavailable
 from ..service import Service
 from ..wire import Answer, AnyRequest, header, query
 from .cursor import position, timeout
@@ -40,6 +40,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
     @post("/runs", status_code=202, tags=["agent"], summary="Begin a run, and return without waiting for it")
     async def create(request: AnyRequest) -> Response[dict[str, Any]]:
+        request_id = service.request_id(request)
         payload = await service.payload(request)
         asked = RunRequest(payload, service.thread_id(request))
         record, new = await runs.create(
@@ -49,16 +50,16 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
             idempotency_key=header(request, b"idempotency-key"),
         )
         run_id = run_id_of(record.key)
-        location = (b"location", b"/runs/" + run_id.encode())
+        headers = ((b"location", b"/runs/" + run_id.encode()), (b"x-request-id", request_id.encode()))
         if not new:
-            return Answer(shown_run(record), 200, location)
+            return Answer(shown_run(record), 200, *headers)
         accepted = {
             "run_id": run_id,
             "status": record.status,
             "events_url": f"/runs/{run_id}/events",
             "created_at": record.created_at,
         }
-        return Answer(accepted, 202, location)
+        return Answer(accepted, 202, *headers)
 
     @get("/runs", tags=["agent"], summary="List your runs, newest first")
     async def listing(request: AnyRequest) -> dict[str, Any]:
@@ -105,10 +106,10 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     return [create, listing, show, events, cancel]
 
 
-def handle_unavailable(_: AnyRequest, error: BackendUnavailable) -> Response[bytes]:
+def handle_unavailable(request: AnyRequest, error: BackendUnavailable) -> Response[bytes]:
     """Answer for a store that does not."""
     log.warning("%s", error)
-    return problem_response(unavailable())
+    return handle_problem(request, unavailable())
 
 
 def shown_run(record: RunRecord) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
+import msgspec
+
 from dockrion_events import (
     BackendUnavailable,
     CancelledEvent,
@@ -22,12 +24,13 @@ from dockrion_events.bus import EventBackend, Follower, MemoryBackend, RunRecord
 from dockrion_events.bus.names import ID_RULE, is_id, run_id_of, run_key
 from dockrion_sdk import Dockfile
 
+from ..observability.correlation import correlate, current_ids
 from ..problems import Problem, overloaded
 from ..service import LAST_WORDS_SECONDS, Service
 from ..stream import Execution
 from .executor import Executor
 from .ids import IdGenerator, id_of_idempotency_key
-from .request import RunRequest, decode_request, lasting_name, same_request
+from .request import Origin, RunRequest, decode_request, lasting_name, same_request
 
 log = logging.getLogger("dockrion")
 
@@ -69,6 +72,7 @@ class Runs:
                 max_concurrent=settings.runs.max_concurrent,
                 lease_seconds=settings.runs.lease_seconds,
                 on_lost=settings.runs.on_executor_lost,
+                meter=service.observability.meter,
             )
 
     # -- life ----------------------------------------------------------------------------------
@@ -111,7 +115,12 @@ class Runs:
     def info(self) -> dict[str, Any]:
         """Return what ``/info`` says: the store, and how many runs this process executes and sends."""
         executing = None if self.executor is None else self.executor.active
-        return {"backend": self.backend.name, "executing": executing, "subscribers": len(self._subscribers)}
+        return {"backend": self.backend.name, "executing": executing, "subscribers": self.subscribers}
+
+    @property
+    def subscribers(self) -> int:
+        """How many readers follow runs here."""
+        return len(self._subscribers)
 
     async def close(self) -> None:
         """Let go of the store."""
@@ -132,9 +141,13 @@ class Runs:
         if self._service.draining:
             raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=5)
         key = run_key(owner, self._id_for(request, run_id, idempotency_key))
-        data = request.encode()
+        observability = self._service.observability
+        origin = Origin(current_ids().get("request_id"), observability.current_trace())
+        data = msgspec.structs.replace(request, origin=origin).encode()
         record, new = await self.backend.create_run(key, owner=owner, request=data)
-        if not new and not same_request(record.request, data):
+        if new:
+            observability.meter.runs_accepted += 1
+        elif not same_request(record.request, data):
             raise Problem(409, "RUN_EXISTS", f"run {run_id_of(key)} exists, and its request is another one")
         return record, new
 
@@ -182,6 +195,7 @@ class Runs:
                 record = await self.backend.end_run(record.key, end)
             except RunNotFound:
                 raise not_found(run_id) from None
+            self._service.observability.meter.runs_cancelled += record.status == "cancelled"
         if record.status != "cancelled":
             raise Problem(409, "RUN_ENDED", f"run {run_id} has {record.status} already")
         return record
@@ -234,6 +248,8 @@ class Runs:
         """Return the execution of a claimed run, from its beginning or from where its graph left off."""
         run_id = run_id_of(record.key)
         request = decode_request(record.request)
+        origin = request.origin or Origin()
+        correlate(run_id=run_id, **({"request_id": origin.request_id} if origin.request_id else {}))
         service = self._service
         config = service.config(record.owner, request.thread_id, run_id)
         return service.execution(
@@ -246,6 +262,7 @@ class Runs:
             attempt=record.attempt,
             run=lasting_name(record) if service.agent.resumes else None,
             resume=resume,
+            trace=origin.trace,
         )
 
     def started_event(self) -> StartedEvent:

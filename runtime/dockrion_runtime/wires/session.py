@@ -27,6 +27,7 @@ import msgspec
 from dockrion_events import CancelledEvent, HeartbeatEvent, as_text, encode_json
 from dockrion_events.bus.names import ID_RULE, is_id
 
+from ..observability.correlation import correlate
 from ..problems import Problem, problem_body
 from ..service import Service
 from ..stream import Execution
@@ -101,7 +102,7 @@ class Session:
         service.check_payload(message.payload)
         service.enter()
         try:
-            config = service.config(self._owner, message.thread_id, request_id)
+            config = service.config(self._owner, message.thread_id)
             context = service.context(request_id, watched=True)
             execution = service.execute(message.payload, config, context, as_text)
         except BaseException:
@@ -120,6 +121,7 @@ class Session:
 
     async def _watch(self, execution: Execution[str]) -> None:
         """Send an execution's events to its end, and a heartbeat after silence."""
+        correlate(request_id=execution.id)
         loop = asyncio.get_running_loop()
         interval = self._service.dockfile.streaming.events.heartbeat_interval
         beats = self._service.events_filter.is_allowed("heartbeat")

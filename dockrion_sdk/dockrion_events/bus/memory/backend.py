@@ -174,6 +174,10 @@ class MemoryBackend(EventBackend):
                 return [run.begin() for run in runs]
             await self._wait(min(deadline, self._first_expiry if expired > 0 else math.inf) - now)
 
+    async def count_accepted(self) -> int:
+        self._opened()
+        return len(self._accepted)
+
     def _take_expired(self, limit: int) -> list[Run]:
         now = time.monotonic()
         if limit <= 0 or now < self._first_expiry:

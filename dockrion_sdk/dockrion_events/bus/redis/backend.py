@@ -208,6 +208,9 @@ class RedisBackend(EventBackend):
         executing = self._opened().executing
         return list(await executing.claim(executor, accepted, expired, lease_seconds, timeout))
 
+    async def count_accepted(self) -> int:
+        return await self._opened().queue.count()
+
     async def renew(self, claims: Sequence[Claim], *, lease_seconds: float) -> None:
         await self._opened().executing.renew([_ours(claim) for claim in claims], lease_seconds)
 

@@ -21,7 +21,7 @@ from redis.asyncio.connection import AbstractConnection
 from ...errors import BackendUnavailable
 from .commands import Commands
 from .lanes import CONNECT_SECONDS, FAILURES, Part
-from .queue_scripts import ENQUEUE, FORGET, INTEND, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY
+from .queue_scripts import COUNT, ENQUEUE, FORGET, INTEND, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY
 from .records import Keys
 from .scripts import Script
 
@@ -96,6 +96,10 @@ class Queue:
             taken += await self._recover(consumer, expired, lease_seconds)
         self.held.update(one.entry for one in taken)
         return taken
+
+    async def count(self) -> int:
+        """Return how many entries nobody has taken."""
+        return int(await self._run(COUNT))
 
     async def _run(self, script: Script, *args: Part) -> Any:
         return await self._commands.run(script, (self._keys.queue,), GROUP, *args)

@@ -34,6 +34,14 @@ return out
 )
 """queue; group, consumer, count -> entry, key, entry, key …: what nobody has taken yet, oldest first."""
 
+COUNT: Final = Script(
+    _GROUP
+    + """
+return redis.call('XLEN', KEYS[1]) - grouped('XPENDING', KEYS[1], ARGV[1])[1]
+"""
+)
+"""queue; group -> how many entries nobody has taken. (``lag`` of XINFO GROUPS, but also of Redis 6.2.)"""
+
 _KEYS_OF: Final = """
 local function keyed(ids)
   local out = {}

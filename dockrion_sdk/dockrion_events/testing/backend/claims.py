@@ -57,6 +57,23 @@ class ClaimTests(EventBackendTests):
             assert [claim.record.key for claim in claims] == keys[: len(claims)]
             assert len(claims) == 10
 
+    async def test_runs_that_wait_are_counted_until_they_are_claimed(self) -> None:
+        async with self.make() as backend, self.second(backend) as other:
+            assert await backend.count_accepted() == 0
+            await accepted(backend, "one", "two", "three")
+            assert await backend.count_accepted() == await other.count_accepted() == 3
+            claim = await claimed(other)
+            assert await backend.count_accepted() == 2
+            await other.release(claim)
+            assert await backend.count_accepted() == 3
+            await backend.open_run("own", owner=OWNER, request=b"")
+            await backend.end_run("two", ending("two"))
+            while claims := await backend.claim(
+                "executor", accepted=9, expired=0, lease_seconds=LONG, timeout=0
+            ):
+                assert "two" not in [claim.record.key for claim in claims]
+            assert await backend.count_accepted() == 0
+
     async def test_what_was_not_asked_for_is_not_claimed(self) -> None:
         async with self.make() as backend:
             await accepted(backend, "expired")

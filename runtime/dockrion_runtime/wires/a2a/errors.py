@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +16,7 @@ from a2a.utils.errors import (
 
 from dockrion_events import BackendUnavailable
 
+from ...observability.correlation import current_ids
 from ...problems import Problem, unavailable
 
 log = logging.getLogger("dockrion")
@@ -35,9 +35,10 @@ def told_by_protocol() -> Iterator[None]:
         log.warning("%s", error)
         raise error_of(unavailable()) from None
     except Exception as error:
-        error_id = str(uuid.uuid4())
-        log.error("a2a: a request failed, error %s", error_id, exc_info=error)
-        raise InternalError("the server failed; its log has the details", {"error_id": error_id}) from None
+        request_id = current_ids().get("request_id")
+        log.error("a2a: request %s failed", request_id, exc_info=error)
+        told = {"request_id": request_id}
+        raise InternalError("the server failed; its log has the details", told) from None
 
 
 def error_of(problem: Problem) -> A2AError:

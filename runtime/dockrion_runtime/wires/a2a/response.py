@@ -20,10 +20,13 @@ from .call import Call
 class AnswerStream(EventResponse):
     """Sends answers, each a Server-Sent Event, to one reader; a reader that leaves ends the reading."""
 
-    __slots__ = ("_answers", "_beat", "_beating", "_call", "_turn")
+    __slots__ = ("_answers", "_beat", "_beating", "_call", "_request_id", "_turn")
 
-    def __init__(self, answers: AsyncGenerator[dict[str, str]], call: Call, *, heartbeat: float) -> None:
+    def __init__(
+        self, answers: AsyncGenerator[dict[str, str]], call: Call, request_id: str, *, heartbeat: float
+    ) -> None:
         super().__init__(heartbeat=heartbeat, heartbeat_events=False)
+        self._request_id = request_id
         self._answers = answers
         self._call = call
         self._turn = asyncio.Lock()
@@ -33,6 +36,9 @@ class AnswerStream(EventResponse):
     @property
     def _label(self) -> str:
         return "a2a stream"
+
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(b"x-request-id", self._request_id.encode())]
 
     def _wake(self) -> None:
         self._call.leave_off()

@@ -48,18 +48,19 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
     @post(PATH, status_code=200, tags=["agent"], summary="A2A: JSON-RPC, 1.0 and 0.3")
     async def rpc(request: AnyRequest) -> ASGIApp:
+        request_id = service.request_id(request)
         body = await _body(request, dockfile.expose.max_body_bytes)
         try:
             msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Answer(
-                build_error_response(None, JSONParseError(message=str(error))), 200
-            ).to_asgi_response()
+            told = build_error_response(None, JSONParseError(message=str(error)))
+            return Answer(told, 200, (b"x-request-id", request_id.encode())).to_asgi_response()
         call = Call(owner_of(request))
         response = await _answered(dispatcher, request, body, call)
         if isinstance(response, EventSourceResponse):
             answers: Any = response.body_iterator  # of dicts with event and data, in either version
-            return AnswerStream(answers, call, heartbeat=heartbeat)
+            return AnswerStream(answers, call, request_id, heartbeat=heartbeat)
+        response.headers["x-request-id"] = request_id
         return response  # type: ignore[no-any-return]
 
     return [card, rpc]
