@@ -526,7 +526,7 @@ BAD_OBJECTS: list[Event] = [
 ]
 
 
-@pytest.mark.parametrize("event", BAD_OBJECTS, ids=repr)
+@pytest.mark.parametrize("event", BAD_OBJECTS, ids=lambda event: f"{event.type!r}")
 async def test_an_event_object_that_no_reader_could_read_is_refused(event: Event) -> None:
     context = StreamContext("run-1")
     with pytest.raises(InvalidEvent):
