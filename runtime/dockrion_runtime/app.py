@@ -15,8 +15,9 @@ from dockrion_sdk import Dockfile
 
 from .assembly import alive, assemble
 from .auth import authenticator
-from .docs import assets_router, openapi_config
 from .observability.exposition import metrics_route
+from .openapi import assets_router, openapi_config
+from .options import options_routes
 from .problems import EXCEPTION_HANDLERS
 from .routes import VERSION, informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
@@ -66,21 +67,21 @@ def create_app(
         from .observability.tracing.requests import TraceRequests  # here: who does without needs no extra
 
         middleware.append(DefineMiddleware(TraceRequests, tracing=service.observability.tracing))
+    handlers = [
+        *invoking_routes(service),
+        *(run_routes(service, runs) if runs is not None else ()),
+        *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
+        *protocol_routes(service, runs),
+        *informing_routes(service),
+        *([metrics_route(service, runs, VERSION)] if dockfile.observability.metrics else ()),
+    ]
     app = Litestar(
-        [
-            *invoking_routes(service),
-            *(run_routes(service, runs) if runs is not None else ()),
-            *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
-            *protocol_routes(service, runs),
-            *informing_routes(service),
-            *([metrics_route(service, runs, VERSION)] if dockfile.observability.metrics else ()),
-            assets_router(),
-        ],
+        [*options_routes(handlers), *handlers, assets_router()],
         guards=[guard] if guard else None,
         middleware=middleware,
         exception_handlers={**EXCEPTION_HANDLERS, BackendUnavailable: handle_unavailable},
         cors_config=cors,
-        openapi_config=openapi_config(dockfile.agent.name, VERSION, dockfile.agent.description),
+        openapi_config=openapi_config(dockfile, VERSION),
         request_max_body_size=expose.max_body_bytes,
         lifespan=[lifespan],
         logging_config=None,

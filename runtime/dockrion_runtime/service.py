@@ -16,6 +16,7 @@ from dockrion_events.bus.names import ID, ID_RULE, is_id
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
+from .answers import Readiness, RunsInfo
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
@@ -47,7 +48,7 @@ class RunsOfService(Protocol):
     async def reachable(self) -> bool:
         """Say whether the store answers."""
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunsInfo:
         """Return what ``/info`` says of them."""
 
 
@@ -226,7 +227,7 @@ class Service:
         if found:
             raise OutputInvalid(f"{found[0]['path']}: {found[0]['message']}")
 
-    async def state(self) -> str:
+    async def state(self) -> Readiness:
         """Return ``ready``, or why work cannot be taken."""
         if self.draining:
             return "shutting down"

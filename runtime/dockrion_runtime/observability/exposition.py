@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from dockrion_adapters import abandoned_threads
 from dockrion_events import BackendUnavailable
 
+from ..openapi import Describer, text
 from ..stream import EndStatus
 from ..wire import AnyRequest, header
 from .meter import CODES, KINDS, OTHER, Buckets
@@ -171,7 +172,17 @@ def metrics_route(service: Service, runs: Runs | None, version: str) -> BaseRout
     registry.register(ServiceCollector(service, runs, store, version))
     ProcessCollector(registry=registry)
 
-    @get("/metrics", tags=["server"], summary="Metrics, as Prometheus reads them")
+    describe = Describer(service.dockfile)
+
+    @get(
+        "/metrics",
+        tags=["server"],
+        summary="Metrics, as Prometheus reads them",
+        operation_id="metrics",
+        operation_class=describe(
+            {200: text("text/plain", "All of them, or OpenMetrics where it is asked for.")}
+        ),
+    )
     async def metrics(request: AnyRequest) -> Response[bytes]:
         if runs is not None:
             await store.ask(runs)

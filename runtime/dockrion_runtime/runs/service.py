@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +24,7 @@ from dockrion_events.bus import EventBackend, Follower, MemoryBackend, RunRecord
 from dockrion_events.bus.names import ID_RULE, is_id, run_id_of, run_key
 from dockrion_sdk import Dockfile
 
+from ..answers import RunsInfo
 from ..observability.correlation import correlate, current_ids
 from ..problems import Problem, overloaded
 from ..service import LAST_WORDS_SECONDS, Service
@@ -112,10 +113,10 @@ class Runs:
             return False
         return True
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunsInfo:
         """Return what ``/info`` says: the store, and how many runs this process executes and sends."""
         executing = None if self.executor is None else self.executor.active
-        return {"backend": self.backend.name, "executing": executing, "subscribers": self.subscribers}
+        return RunsInfo(self.backend.name, executing, self.subscribers)
 
     @property
     def subscribers(self) -> int:
