@@ -6,10 +6,11 @@ made of the structs that are sent (`schemas`), so that they cannot differ from t
 
 from __future__ import annotations
 
-from .operation import Describer, Headers, JSONSchema, answer, header, nothing, parameter, reference, stream
+from .operation import ANY_CODE, Describer, Headers, JSONSchema, answer, header, nothing, parameter, stream
 from .page import assets_router, openapi_config
 
 __all__ = [
+    "ANY_CODE",
     "Describer",
     "Headers",
     "JSONSchema",
@@ -19,6 +20,5 @@ __all__ = [
     "nothing",
     "openapi_config",
     "parameter",
-    "reference",
     "stream",
 ]
