@@ -19,7 +19,7 @@ from dockrion_events.bus.names import ID
 
 from .answers import Exposed, Health, Info, Invocation, Ready, Schemas
 from .auth import OPEN, owner_of
-from .openapi import Describer, Headers, answer, header, parameter, stream
+from .openapi import ANY_CODE, Describer, Headers, answer, header, parameter, stream
 from .problems import Problem, overloaded
 from .service import Service
 from .sse import ExecutionResponse
@@ -50,7 +50,14 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     refusals[400] += ("INVALID_THREAD_ID",)
     refusals[503] = ("OVERLOADED", "SHUTTING_DOWN")
     failures = {
-        500: ("AGENT_ERROR", "OUTPUT_INVALID", "OUTPUT_TOO_LARGE", "NOT_SERIALISABLE", "INTERNAL_ERROR", "…"),
+        500: (
+            "AGENT_ERROR",
+            "OUTPUT_INVALID",
+            "OUTPUT_TOO_LARGE",
+            "NOT_SERIALISABLE",
+            "INTERNAL_ERROR",
+            ANY_CODE,
+        ),
         504: ("RUN_TIMEOUT",),
     }
 

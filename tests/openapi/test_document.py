@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from litestar.routes import HTTPRoute
 
@@ -183,13 +185,19 @@ def test_a_run_that_has_ended_and_a_store_that_is_away(serve: Serve, redis_serve
     live.eventually(lambda: live.get("/runs/one").json()["status"] == "completed")
     with live.client() as client:
         document.holds(client.delete("/runs/one"), "/runs/{run_id}", 409, "RUN_ENDED")
-        redis_server.kill()
-        document.holds(client.post("/runs", json={}), "/runs", 503, "STORE_UNAVAILABLE")
-        document.holds(client.get("/runs"), "/runs", 503, "STORE_UNAVAILABLE")
-        for path in ("/runs/{run_id}", "/runs/{run_id}/events"):
-            answer = client.get(path.format(run_id="other"))
-            document.holds(answer, path, 503, "STORE_UNAVAILABLE")
-        document.holds(client.get("/ready"), "/ready", 503)
+    redis_server.kill()
+    asked = [("POST", "/runs"), ("GET", "/runs"), ("GET", "/runs/{run_id}"), ("GET", "/runs/{run_id}/events")]
+
+    def refused(method: str, path: str) -> httpx.Response:
+        with live.client() as client:
+            body = {"json": {}} if method == "POST" else {}
+            return client.request(method, path.format(run_id="other"), **body)
+
+    with ThreadPoolExecutor() as pool:  # each waits as long as the server does for its store
+        answers = list(pool.map(lambda request: refused(*request), asked))
+    for (_, path), answer in zip(asked, answers, strict=True):
+        document.holds(answer, path, 503, "STORE_UNAVAILABLE")
+    document.holds(live.get("/ready"), "/ready", 503)
     assert run["events_url"] == "/runs/one/events"
 
 

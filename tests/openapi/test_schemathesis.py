@@ -49,7 +49,7 @@ def test_schemathesis_finds_no_fault(serve: Serve, auth: str, tmp_path: Path) ->
             str(Path(sys.executable).with_name("schemathesis")),
             "run",
             f"{live.url}/docs/openapi.json",
-            "--max-examples=30",
+            "--max-examples=25",
             *([f"--header=X-API-Key: {KEY}"] if auth == "api_key" else []),
         ],
         cwd=tmp_path,

@@ -7,6 +7,7 @@ made of the structs that are sent (`schemas`), so that they cannot differ from t
 from __future__ import annotations
 
 from .operation import (
+    ANY_CODE,
     Describer,
     Headers,
     JSONSchema,
@@ -14,13 +15,13 @@ from .operation import (
     header,
     nothing,
     parameter,
-    reference,
     stream,
     text,
 )
 from .page import assets_router, openapi_config
 
 __all__ = [
+    "ANY_CODE",
     "Describer",
     "Headers",
     "JSONSchema",
@@ -30,7 +31,6 @@ __all__ = [
     "nothing",
     "openapi_config",
     "parameter",
-    "reference",
     "stream",
     "text",
 ]

@@ -25,11 +25,13 @@ from ..problems import PROBLEM_JSON
 from .schemas import COMPONENTS
 
 Refusals: TypeAlias = Mapping[int, Sequence[str]]
-"""The codes of problems by their status. Where the last is an ellipsis, an agent may have others."""
+"""The codes of problems by their status; with `ANY_CODE`, others are possible."""
 
 Headers: TypeAlias = dict[str, OpenAPIHeader | Reference]
 
-_ANY_CODE: Final = "…"
+ANY_CODE: Final = "…"
+"""Stands for the codes of the agent's own."""
+
 _WHEN_TO_RETURN: Final = (429, 503)
 
 
@@ -160,9 +162,9 @@ class Describer:
 
     def _refusal(self, status: int, codes: Sequence[str]) -> OpenAPIResponse:
         schema: dict[str, Any] = {"$ref": COMPONENTS + "ProblemDocument"}
-        told = ", ".join(f"`{code}`" for code in codes if code != _ANY_CODE)
+        told = ", ".join(f"`{code}`" for code in codes if code != ANY_CODE)
         narrowed: dict[str, Any] = {"status": {"const": status}}
-        if _ANY_CODE not in codes:
+        if ANY_CODE not in codes:
             narrowed["code"] = {"enum": list(codes)}
         headers: Headers | None = None
         if status in _WHEN_TO_RETURN:
