@@ -14,7 +14,8 @@ from dockrion_sdk import Dockfile
 
 from .assembly import alive, assemble
 from .auth import authenticator
-from .docs import assets_router, openapi_config
+from .openapi import assets_router, openapi_config
+from .options import options_routes
 from .problems import EXCEPTION_HANDLERS
 from .routes import VERSION, informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
@@ -59,19 +60,19 @@ def create_app(
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+    handlers = [
+        *invoking_routes(service),
+        *(run_routes(service, runs) if runs is not None else ()),
+        *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
+        *protocol_routes(service, runs),
+        *informing_routes(service),
+    ]
     app = Litestar(
-        [
-            *invoking_routes(service),
-            *(run_routes(service, runs) if runs is not None else ()),
-            *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
-            *protocol_routes(service, runs),
-            *informing_routes(service),
-            assets_router(),
-        ],
+        [*options_routes(handlers), *handlers, assets_router()],
         guards=[guard] if guard else None,
         exception_handlers={**EXCEPTION_HANDLERS, BackendUnavailable: handle_unavailable},
         cors_config=cors,
-        openapi_config=openapi_config(dockfile.agent.name, VERSION, dockfile.agent.description),
+        openapi_config=openapi_config(dockfile, VERSION),
         request_max_body_size=expose.max_body_bytes,
         lifespan=[lifespan],
         logging_config=None,

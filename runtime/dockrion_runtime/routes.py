@@ -15,8 +15,11 @@ from litestar.types import ASGIApp
 from dockrion_adapters import DescribesItself, abandoned_threads
 from dockrion_adapters.stream import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
+from dockrion_events.bus.names import ID
 
+from .answers import Exposed, Health, Info, Invocation, Ready, Schemas
 from .auth import OPEN, owner_of
+from .openapi import Describer, Headers, answer, header, parameter, stream
 from .problems import Problem
 from .service import Service
 from .sse import ExecutionResponse
@@ -25,12 +28,39 @@ from .wire import Answer
 
 VERSION: Final = version("dockrion-sdk")
 
+THREAD_ID: Final = parameter(
+    "thread_id",
+    "The conversation that this execution goes on with, where the agent keeps any.",
+    {"type": "string", "pattern": f"^{ID.pattern}$"},
+)
+REQUEST_ID: Final[Headers] = {"X-Request-ID": header("The id of this execution, for correlation only.")}
+
 
 def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that execute the agent, as the Dockfile exposes them."""
     expose = service.dockfile.expose
+    describe = Describer(service.dockfile)
+    refusals = describe.refusals_of_payload()
+    refusals[400] += ("INVALID_THREAD_ID",)
+    refusals[503] = ("OVERLOADED", "SHUTTING_DOWN")
+    failures = {
+        500: ("AGENT_ERROR", "OUTPUT_INVALID", "OUTPUT_TOO_LARGE", "NOT_SERIALISABLE", "INTERNAL_ERROR", "…"),
+        504: ("RUN_TIMEOUT",),
+    }
 
-    @post("/invoke", status_code=200, tags=["agent"], summary="Execute the agent and return its output")
+    @post(
+        "/invoke",
+        status_code=200,
+        tags=["agent"],
+        summary="Execute the agent and return its output",
+        operation_id="invoke",
+        operation_class=describe(
+            {200: answer(Invocation, "What the agent returned.", REQUEST_ID)},
+            parameters=[THREAD_ID],
+            body=describe.payload(),
+            refusals={**refusals, **failures},
+        ),
+    )
     async def invoke(request: Request[Any, Any, Any]) -> Response[Any]:
         request_id = service.new_request_id()
         with service.slot():
@@ -44,7 +74,19 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
         return Answer(body, 200, (b"x-request-id", request_id.encode()))
 
-    @post("/invoke/stream", status_code=200, tags=["agent"], summary="Stream one execution of the agent")
+    @post(
+        "/invoke/stream",
+        status_code=200,
+        tags=["agent"],
+        summary="Stream one execution of the agent",
+        operation_id="stream",
+        operation_class=describe(
+            {200: stream("StreamFrame", "The events, up to the terminal one.", REQUEST_ID)},
+            parameters=[THREAD_ID],
+            body=describe.payload(),
+            refusals=refusals,
+        ),
+    )
     async def invoke_stream(request: Request[Any, Any, Any]) -> ASGIApp:
         service.enter()
         try:
@@ -114,47 +156,71 @@ def _settle(future: asyncio.Future[None]) -> None:
 def informing_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that tell about the server and its agent."""
     dockfile = service.dockfile
+    describe = Describer(dockfile)
 
-    @get("/health", opt={OPEN: True}, tags=["server"], summary="Is the process alive")
-    async def health() -> dict[str, Any]:
-        return {"status": "ok"}
+    @get(
+        "/health",
+        opt={OPEN: True},
+        tags=["server"],
+        summary="Is the process alive",
+        operation_id="health",
+        operation_class=describe({200: answer(Health, "It is.")}, open_to_all=True),
+    )
+    async def health() -> Health:
+        return Health()
 
-    @get("/ready", opt={OPEN: True}, tags=["server"], summary="Can the server take work")
-    async def ready() -> Response[dict[str, Any]]:
+    @get(
+        "/ready",
+        opt={OPEN: True},
+        tags=["server"],
+        summary="Can the server take work",
+        operation_id="ready",
+        operation_class=describe(
+            {200: answer(Ready, "It can."), 503: answer(Ready, "It cannot; `status` says why.")},
+            open_to_all=True,
+        ),
+    )
+    async def ready() -> Response[Ready]:
         state = await service.state()
-        return Response(
-            {"status": state, "agent": dockfile.agent.name}, status_code=200 if state == "ready" else 503
+        return Response(Ready(state, dockfile.agent.name), status_code=200 if state == "ready" else 503)
+
+    @get(
+        "/info",
+        tags=["agent"],
+        summary="What the agent is and what it streams",
+        operation_id="info",
+        operation_class=describe({200: answer(Info, "The agent, and what its server does now.")}),
+    )
+    async def info() -> Info:
+        adapter = service.agent.adapter
+        expose = dockfile.expose
+        return Info(
+            name=dockfile.agent.name,
+            description=dockfile.agent.description,
+            framework=adapter.framework,
+            version=VERSION,
+            events=list(service.events_filter.allowed),
+            expose=Exposed(expose.rest, list(expose.streaming), list(expose.protocols)),
+            auth=dockfile.auth.mode,
+            active=service.active,
+            runs=None if service.runs is None else service.runs.info(),
+            abandoned_threads=abandoned_threads(),
+            agent=adapter.metadata() if isinstance(adapter, DescribesItself) else {},
         )
 
-    @get("/info", tags=["agent"], summary="What the agent is and what it streams")
-    async def info() -> dict[str, Any]:
-        adapter = service.agent.adapter
-        return {
-            "name": dockfile.agent.name,
-            "description": dockfile.agent.description,
-            "framework": adapter.framework,
-            "version": VERSION,
-            "events": list(service.events_filter.allowed),
-            "expose": {
-                "rest": dockfile.expose.rest,
-                "streaming": list(dockfile.expose.streaming),
-                "protocols": list(dockfile.expose.protocols),
-            },
-            "auth": dockfile.auth.mode,
-            "active": service.active,
-            "runs": None if service.runs is None else service.runs.info(),
-            "abandoned_threads": abandoned_threads(),
-            "agent": adapter.metadata() if isinstance(adapter, DescribesItself) else {},
-        }
-
-    @get("/schema", tags=["agent"], summary="JSON Schemas of the input, the output and the events")
-    async def schema() -> dict[str, Any]:
-        events = {name: msgspec.json.schema(cls) for name, cls in EVENT_CLASSES.items()}
-        return {
-            "input": dockfile.io_schema.input or {"type": "object"},
-            "output": dockfile.io_schema.output or {},
-            "events": events,
-        }
+    @get(
+        "/schema",
+        tags=["agent"],
+        summary="JSON Schemas of the input, the output and the events",
+        operation_id="schema",
+        operation_class=describe({200: answer(Schemas, "The schemas.")}),
+    )
+    async def schema() -> Schemas:
+        return Schemas(
+            input=dockfile.io_schema.input or {"type": "object"},
+            output=dockfile.io_schema.output or {},
+            events={name: msgspec.json.schema(cls) for name, cls in EVENT_CLASSES.items()},
+        )
 
     handlers: list[BaseRouteHandler] = [health, ready]
     if dockfile.expose.rest:

@@ -16,6 +16,7 @@ from dockrion_events.bus.names import ID, ID_RULE
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
+from .answers import Readiness, RunsInfo
 from .payload import check_payload, faults, read_payload, validator
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
@@ -44,7 +45,7 @@ class RunsOfService(Protocol):
     async def reachable(self) -> bool:
         """Say whether the store answers."""
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunsInfo:
         """Return what ``/info`` says of them."""
 
 
@@ -202,7 +203,7 @@ class Service:
         if found:
             raise OutputInvalid(f"{found[0]['path']}: {found[0]['message']}")
 
-    async def state(self) -> str:
+    async def state(self) -> Readiness:
         """Return ``ready``, or why work cannot be taken."""
         if self.draining:
             return "shutting down"

@@ -67,7 +67,9 @@ async def body_of(request: AnyRequest, limit: int) -> bytes:
 class Answer(Response[Any]):
     """A JSON answer, encoded at once or JSON already; ``headers`` are in bytes and in lower case."""
 
-    def __init__(self, content: dict[str, Any] | bytes, status: int, *headers: tuple[bytes, bytes]) -> None:
+    def __init__(
+        self, content: dict[str, Any] | msgspec.Struct | bytes, status: int, *headers: tuple[bytes, bytes]
+    ) -> None:
         body = content if isinstance(content, bytes) else msgspec.json.encode(content)
         self._sent = _Sent(body, status, headers)
 

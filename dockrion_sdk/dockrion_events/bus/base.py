@@ -115,7 +115,7 @@ class Follower(Protocol):
         Where events that the reader lacks are not kept any more, a ``gap`` event comes first. Where
         the cursor lies beyond the end of a run that has ended, a ``gap`` comes and then the run's
         terminal event. Where the run itself is gone, an ``error`` event with the code ``RUN_LOST``
-        ends the following. These have ``sequence`` None.
+        ends the following. These have the run's id, and ``sequence`` None.
 
         Cancelling it loses nothing. Raises `BackendUnavailable` where the log could not be read for
         longer than the backend is patient.

@@ -6,19 +6,21 @@ from ..encoding import EventEncoder, encode_json
 from ..events import EncodedEvent, ErrorEvent, Event, GapEvent, StartedEvent
 from ..forms import envelope
 from .base import Ending
+from .names import run_id_of
 
 RUN_LOST = "RUN_LOST"
 """The code of the ``error`` event that a follower gets whose run is gone."""
 
 
-def gap(requested: int, first_available: int) -> EncodedEvent:
-    """Return the event that says which sequences a reader cannot have."""
-    return _unnumbered(GapEvent(requested=requested, first_available=first_available))
+def gap(key: str, requested: int, first_available: int) -> EncodedEvent:
+    """Return the event that says which sequences of a run a reader cannot have."""
+    run_id = run_id_of(key)
+    return _unnumbered(GapEvent(run_id=run_id, requested=requested, first_available=first_available))
 
 
-def run_lost() -> EncodedEvent:
+def run_lost(key: str) -> EncodedEvent:
     """Return the event that ends the following of a run that is not kept any more."""
-    return _unnumbered(ErrorEvent(error="the run is not kept any more", code=RUN_LOST))
+    return _unnumbered(ErrorEvent(run_id=run_id_of(key), error="the run is not kept any more", code=RUN_LOST))
 
 
 def ending(run_id: str, started: StartedEvent, terminal: Event) -> Ending:

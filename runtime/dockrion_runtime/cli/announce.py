@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -10,6 +10,9 @@ from litestar.handlers import HTTPRouteHandler
 from dockrion_sdk import Dockfile
 
 from ..service import Service
+
+_OFFERED: Final = frozenset({"agent", "runs", "a2a"})
+"""The tags of routes that clients are meant to call."""
 
 
 class OfferedRoute(NamedTuple):
@@ -26,7 +29,7 @@ def routes(app: Litestar) -> list[OfferedRoute]:
         OfferedRoute(method, path.replace(":str}", "}"), handler.summary or "")
         for route in app.routes
         for handler in getattr(route, "route_handlers", ())
-        if isinstance(handler, HTTPRouteHandler) and "agent" in (handler.tags or ())
+        if isinstance(handler, HTTPRouteHandler) and _OFFERED & set(handler.tags or ())
         for method in sorted(handler.http_methods - {"HEAD", "OPTIONS"})
         for path in sorted(handler.paths)
     ]

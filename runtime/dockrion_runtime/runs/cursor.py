@@ -18,11 +18,10 @@ AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
 def position(connection: AnyConnection) -> int:
     """Return the sequence behind which the client wants to read on. Raises `Problem`."""
-    header = connection.headers.get("last-event-id")
-    if header:
-        return _unsigned("Last-Event-ID", header)
     text = connection.query_params.get("from_sequence", "")
-    return max(_unsigned("from_sequence", text) - 1, 0) if text else 0
+    after = max(_unsigned("from_sequence", text) - 1, 0) if text else 0
+    seen = connection.headers.get("last-event-id")
+    return _unsigned("Last-Event-ID", seen) if seen else after
 
 
 def _unsigned(name: str, text: str) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -14,32 +12,42 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
+from msgspec import UNSET
 
 from dockrion_events import BackendUnavailable
 from dockrion_events.bus import RunRecord
 from dockrion_events.bus.names import run_id_of, run_key
 
+from ..answers import AcceptedRun, CancelledRun, Run, RunError, RunPage
 from ..auth import owner_of
 from ..problems import Problem, problem_response, unavailable
 from ..service import Service
 from ..wire import Answer, AnyRequest, header, query
 from .cursor import position, timeout
+from .described import CANCEL, CURSOR, FOLLOW, GET, LONGEST_PAGE, PAGE, RunOperations
 from .follow import RunResponse
 from .request import RunRequest
 from .service import Runs
 
 log = logging.getLogger("dockrion")
 
-PAGE: Final = 50
-LONGEST_PAGE: Final = 500
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     """Return the routes that make, show, follow and cancel runs."""
 
-    @post("/runs", status_code=202, tags=["agent"], summary="Begin a run, and return without waiting for it")
-    async def create(request: AnyRequest) -> Response[dict[str, Any]]:
+    described = RunOperations(service.dockfile)
+
+    @post(
+        "/runs",
+        status_code=202,
+        tags=["runs"],
+        summary="Begin a run, and return without waiting for it",
+        operation_id="create_run",
+        operation_class=described.create(),
+    )
+    async def create(request: AnyRequest) -> Response[Any]:
         payload = await service.payload(request)
         asked = RunRequest(payload, service.thread_id(request))
         record, new = await runs.create(
@@ -52,30 +60,43 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         location = (b"location", b"/runs/" + run_id.encode())
         if not new:
             return Answer(shown_run(record), 200, location)
-        accepted = {
-            "run_id": run_id,
-            "status": record.status,
-            "events_url": f"/runs/{run_id}/events",
-            "created_at": record.created_at,
-        }
+        accepted = AcceptedRun(run_id, record.status, _events_url(run_id), record.created_at)
         return Answer(accepted, 202, location)
 
-    @get("/runs", tags=["agent"], summary="List your runs, newest first")
-    async def listing(request: AnyRequest) -> dict[str, Any]:
+    @get(
+        "/runs",
+        tags=["runs"],
+        summary="List your runs, newest first",
+        operation_id="list_runs",
+        operation_class=described.listing(),
+    )
+    async def listing(request: AnyRequest) -> RunPage:
         limit = _page_size(request)
         before = _cursor(request)
         found = await runs.page(owner_of(request), limit=limit + 1, before=before)
         more = len(found) > limit
-        return {
-            "runs": [shown_run(record) for record in found[:limit]],
-            "next": _cursor_behind(found[limit - 1]) if more else None,
-        }
+        return RunPage(
+            [shown_run(record) for record in found[:limit]],
+            _cursor_behind(found[limit - 1]) if more else None,
+        )
 
-    @get("/runs/{run_id:str}", tags=["agent"], summary="Show a run: its status, times, output or error")
-    async def show(request: AnyRequest, run_id: FromPath[str]) -> dict[str, Any]:
+    @get(
+        "/runs/{run_id:str}",
+        tags=["runs"],
+        summary="Show a run: its status, times, output or error",
+        operation_id=GET,
+        operation_class=described.show(),
+    )
+    async def show(request: AnyRequest, run_id: FromPath[str]) -> Run:
         return shown_run(await runs.get(owner_of(request), run_id))
 
-    @get("/runs/{run_id:str}/events", tags=["agent"], summary="Follow a run's events, from any point on")
+    @get(
+        "/runs/{run_id:str}/events",
+        tags=["runs"],
+        summary="Follow a run's events, from any point on",
+        operation_id=FOLLOW,
+        operation_class=described.follow(),
+    )
     async def events(request: AnyRequest, run_id: FromPath[str]) -> ASGIApp:
         after, seconds = position(request), timeout(request, service)
         owner = owner_of(request)
@@ -96,11 +117,18 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
             ),
         )
 
-    @delete("/runs/{run_id:str}", status_code=200, tags=["agent"], summary="Cancel a run")
-    async def cancel(request: AnyRequest, run_id: FromPath[str]) -> dict[str, Any]:
+    @delete(
+        "/runs/{run_id:str}",
+        status_code=200,
+        tags=["runs"],
+        summary="Cancel a run",
+        operation_id=CANCEL,
+        operation_class=described.cancel(),
+    )
+    async def cancel(request: AnyRequest, run_id: FromPath[str]) -> CancelledRun:
         reason = request.query_params.get("reason")
         await runs.cancel(owner_of(request), run_id, reason[:1000] if reason else None)
-        return {"run_id": run_id, "status": "cancelled"}
+        return CancelledRun(run_id, "cancelled")
 
     return [create, listing, show, events, cancel]
 
@@ -111,29 +139,33 @@ def handle_unavailable(_: AnyRequest, error: BackendUnavailable) -> Response[byt
     return problem_response(unavailable())
 
 
-def shown_run(record: RunRecord) -> dict[str, Any]:
+def shown_run(record: RunRecord) -> Run:
     """Return a run as its owner sees it."""
     run_id = run_id_of(record.key)
-    shown: dict[str, Any] = {
-        "run_id": run_id,
-        "status": record.status,
-        "attempt": record.attempt,
-        "created_at": record.created_at,
-        "started_at": record.started_at,
-        "ended_at": record.ended_at,
-        "first_sequence": record.first_sequence,
-        "last_sequence": record.last_sequence,
-        "events_url": f"/runs/{run_id}/events",
-    }
+    shown = Run(
+        run_id=run_id,
+        status=record.status,
+        attempt=record.attempt,
+        created_at=record.created_at,
+        started_at=record.started_at or UNSET,
+        ended_at=record.ended_at or UNSET,
+        first_sequence=record.first_sequence,
+        last_sequence=record.last_sequence,
+        events_url=_events_url(run_id),
+    )
     if record.terminal is not None:
         end = msgspec.json.decode(record.terminal.json, type=dict[str, msgspec.Raw])
         if record.status == "completed":
-            shown["output"] = end["output"]
+            shown.output = end["output"]
         elif record.status == "failed":
-            shown["error"] = {key: end[key] for key in ("code", "error", "details") if key in end}
+            shown.error = msgspec.json.decode(record.terminal.json, type=RunError)
         elif "reason" in end:
-            shown["reason"] = end["reason"]
-    return {key: value for key, value in shown.items() if value is not None}
+            shown.reason = msgspec.json.decode(end["reason"], type=str)
+    return shown
+
+
+def _events_url(run_id: str) -> str:
+    return f"/runs/{run_id}/events"
 
 
 def _page_size(request: AnyRequest) -> int:
@@ -145,18 +177,17 @@ def _page_size(request: AnyRequest) -> int:
 
 def _cursor_behind(record: RunRecord) -> str:
     micros = (record.created_at - _EPOCH) // timedelta(microseconds=1)
-    return base64.urlsafe_b64encode(f"{micros}:{run_id_of(record.key)}".encode()).decode().rstrip("=")
+    return f"{micros}:{run_id_of(record.key)}"
 
 
 def _cursor(request: AnyRequest) -> RunRecord | None:
     text = request.query_params.get("cursor")
     if text is None:
         return None
-    try:
-        micros, _, run_id = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().partition(":")
-        created_at = _EPOCH + timedelta(microseconds=int(micros))
-    except (binascii.Error, UnicodeDecodeError, ValueError, OverflowError):
-        raise Problem(400, "INVALID_CURSOR", "cursor: what 'next' of the page before said") from None
+    if not CURSOR.fullmatch(text):
+        raise Problem(400, "INVALID_CURSOR", "cursor: what 'next' of the page before said")
+    micros, _, run_id = text.partition(":")
+    created_at = _EPOCH + timedelta(microseconds=int(micros))
     owner = owner_of(request)
     return RunRecord(
         key=run_key(owner, run_id), owner=owner, status="accepted", request=b"", created_at=created_at

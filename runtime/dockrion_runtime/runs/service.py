@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from dockrion_events import (
@@ -22,6 +22,7 @@ from dockrion_events.bus import EventBackend, Follower, MemoryBackend, RunRecord
 from dockrion_events.bus.names import ID_RULE, is_id, run_id_of, run_key
 from dockrion_sdk import Dockfile
 
+from ..answers import RunsInfo
 from ..problems import Problem, overloaded
 from ..service import LAST_WORDS_SECONDS, Service
 from ..stream import Execution
@@ -108,10 +109,10 @@ class Runs:
             return False
         return True
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunsInfo:
         """Return what ``/info`` says: the store, and how many runs this process executes and sends."""
         executing = None if self.executor is None else self.executor.active
-        return {"backend": self.backend.name, "executing": executing, "subscribers": len(self._subscribers)}
+        return RunsInfo(self.backend.name, executing, len(self._subscribers))
 
     async def close(self) -> None:
         """Let go of the store."""

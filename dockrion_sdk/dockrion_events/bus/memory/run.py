@@ -178,13 +178,13 @@ class MemoryFollower:
         log, position = run.log, self._position
         if run.gone is not None:
             self._run = None
-            return [run_lost()] if run.gone == "lost" else []
+            return [run_lost(run.key)] if run.gone == "lost" else []
         if position < log.last:
             start = max(position + 1, log.first)
             batch = log.since(start)
             self._position = start + len(batch) - 1
             if position + 1 < start:
-                batch.insert(0, gap(position + 1, start))
+                batch.insert(0, gap(run.key, position + 1, start))
             if self._position == log.last and run.terminal is not None:
                 self._run = None
             return batch
@@ -194,7 +194,7 @@ class MemoryFollower:
         if position == log.last:
             return []
         self._position = log.last
-        return [gap(position + 1, log.last), run.terminal]
+        return [gap(run.key, position + 1, log.last), run.terminal]
 
     async def _wait(self, run: Run) -> None:
         self._arrival = asyncio.get_running_loop().create_future()

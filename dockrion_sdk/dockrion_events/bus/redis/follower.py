@@ -54,7 +54,7 @@ class RedisFollower:
         reader, position = self._reader, self._position
         if reader.gone:
             self.close()
-            return [run_lost()]
+            return [run_lost(reader.key)]
         if position < reader.top:
             batch = reader.recent(position)
             return self._taken(self._read_older() if batch is None else batch)
@@ -64,7 +64,7 @@ class RedisFollower:
         if position == reader.top or reader.terminal is None:
             return []
         self._position = reader.top
-        return [gap(position + 1, reader.top), reader.terminal]
+        return [gap(reader.key, position + 1, reader.top), reader.terminal]
 
     def _read_older(self) -> list[EncodedEvent]:
         """Return what was read from the log for this place, or begin to read it."""
@@ -89,7 +89,7 @@ class RedisFollower:
         if batch[-1].type in TERMINAL:
             self.close()
         if first > requested:
-            batch.insert(0, gap(requested, first))
+            batch.insert(0, gap(self._reader.key, requested, first))
         return batch
 
     async def _wait(self) -> None:

@@ -254,6 +254,7 @@ def _assert_gap(event: EncodedEvent, requested: int, first_available: int) -> No
     assert isinstance(gap, GapEvent), f"a gap is due, and {event.type} came"
     assert event.sequence is None
     assert b'"sequence"' not in event.json
+    assert gap.run_id, "a gap says of which run"
     assert (gap.requested, gap.first_available) == (requested, first_available)
 
 

@@ -186,6 +186,7 @@ class RunTests(EventBackendTests):
             *_, lost = await rest(late)
             assert (lost.type, lost.sequence) == ("error", None)
             assert getattr(lost.decode(), "code", None) == "RUN_LOST"
+            assert lost.decode().run_id == "run"
             _, new = await backend.create_run("run", owner=OWNER, request=b"")
             assert new, "the name of a run that is gone is free again"
             assert_same(await stored(backend, "run"), [])

@@ -12,11 +12,13 @@ from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
 from litestar import get, post
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, RequestBody
 from litestar.types import ASGIApp
 from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request as StarletteRequest
 
 from ...auth import OPEN, owner_of
+from ...openapi import Describer, JSONSchema
 from ...problems import Problem
 from ...routes import VERSION
 from ...runs.service import Runs
@@ -29,6 +31,17 @@ from .response import AnswerStream
 
 PATH: Final = "/a2a"
 
+RPC_REQUEST: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "jsonrpc": {"const": "2.0"},
+        "method": {"type": "string"},
+        "params": {"type": "object"},
+        "id": {"type": ["string", "integer", "null"]},
+    },
+    "required": ["jsonrpc", "method", "id"],
+}
+
 
 def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     """Return the routes of A2A."""
@@ -38,7 +51,16 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     dockfile = service.dockfile
     heartbeat = dockfile.streaming.events.heartbeat_interval
 
-    @get(AGENT_CARD_WELL_KNOWN_PATH, opt={OPEN: True}, tags=["agent"], summary="The agent's card")
+    describe = Describer(dockfile)
+
+    @get(
+        AGENT_CARD_WELL_KNOWN_PATH,
+        opt={OPEN: True},
+        tags=["a2a"],
+        summary="The agent's card",
+        operation_id="agent_card",
+        operation_class=describe({200: _json("The card.")}, open_to_all=True),
+    )
     async def card(request: AnyRequest) -> Answer:
         url = str(request.base_url).rstrip("/") + PATH
         framework = service.agent.adapter.framework
@@ -46,7 +68,25 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
             agent_card_to_dict(agent_card(dockfile, url, version=VERSION, framework=framework)), 200
         )
 
-    @post(PATH, status_code=200, tags=["agent"], summary="A2A: JSON-RPC, 1.0 and 0.3")
+    rpc_answer = _json("The JSON-RPC answer, an error too; to a streaming method, answers as events.")
+    rpc_answer.content = {**(rpc_answer.content or {}), "text/event-stream": OpenAPIMediaType()}
+
+    @post(
+        PATH,
+        status_code=200,
+        tags=["a2a"],
+        summary="A2A: JSON-RPC, 1.0 and 0.3",
+        operation_id="a2a",
+        operation_class=describe(
+            {200: rpc_answer},
+            body=RequestBody(
+                description="A JSON-RPC request; which methods there are is A2A's to say.",
+                content={"application/json": OpenAPIMediaType(schema=JSONSchema(RPC_REQUEST))},
+                required=True,
+            ),
+            refusals={408: ("BODY_TIMEOUT",), 413: ("BODY_TOO_LARGE",)},
+        ),
+    )
     async def rpc(request: AnyRequest) -> ASGIApp:
         body = await _body(request, dockfile.expose.max_body_bytes)
         try:
@@ -63,6 +103,13 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         return response  # type: ignore[no-any-return]
 
     return [card, rpc]
+
+
+def _json(description: str) -> OpenAPIResponse:
+    schema = JSONSchema({"type": "object"})
+    return OpenAPIResponse(
+        description=description, content={"application/json": OpenAPIMediaType(schema=schema)}
+    )
 
 
 async def _body(request: AnyRequest, limit: int) -> bytes:

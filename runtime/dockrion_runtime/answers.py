@@ -1,0 +1,163 @@
+"""The JSON documents that the routes answer with. What the OpenAPI document says of them is made of these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from dockrion_events.bus import RunStatus
+
+Readiness: TypeAlias = Literal["ready", "starting", "shutting down", "store unavailable"]
+Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
+
+
+class InvocationMetadata(msgspec.Struct):
+    """Who answered, and how long it took, on a monotonic clock."""
+
+    agent: str
+    framework: str
+    latency_seconds: float
+
+
+class Invocation(msgspec.Struct):
+    """What the agent returned. Sent in pieces that are JSON already; see `dockrion_runtime.routes`."""
+
+    success: Literal[True]
+    output: Any
+    metadata: InvocationMetadata
+
+
+class AcceptedRun(msgspec.Struct):
+    """A run that was just accepted."""
+
+    run_id: str
+    status: RunStatus
+    events_url: str
+    created_at: Time
+
+
+class RunError(msgspec.Struct):
+    """Why a run has failed."""
+
+    code: str
+    error: str
+    details: Any | UnsetType = UNSET
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """A run as its owner sees it.
+
+    ``output`` is there where it is completed, ``error`` where it has failed, ``reason`` where it was
+    cancelled for one. ``attempt`` counts its executions; the log holds the events from ``first_sequence``
+    to ``last_sequence``, which is 0 before the first.
+    """
+
+    run_id: str
+    status: RunStatus
+    attempt: int
+    created_at: Time
+    started_at: Time | UnsetType = UNSET
+    ended_at: Time | UnsetType = UNSET
+    first_sequence: int
+    last_sequence: int
+    events_url: str
+    output: Any | UnsetType = UNSET
+    error: RunError | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class RunPage(msgspec.Struct):
+    """Runs, newest first. ``next`` is the ``cursor`` of the page behind this one; null on the last."""
+
+    runs: list[Run]
+    next: str | None
+
+
+class CancelledRun(msgspec.Struct):
+    """A run that was cancelled, now or before."""
+
+    run_id: str
+    status: Literal["cancelled"]
+
+
+class Health(msgspec.Struct):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(msgspec.Struct):
+    """Whether work can be taken, and why not."""
+
+    status: Readiness
+    agent: str
+
+
+class Exposed(msgspec.Struct):
+    """How the agent can be reached."""
+
+    rest: bool
+    streaming: list[str]
+    protocols: list[str]
+
+
+class RunsInfo(msgspec.Struct):
+    """The store of runs; ``executing`` and ``subscribers`` count those of this process.
+
+    ``executing`` is null where runs are left to other processes.
+    """
+
+    backend: str
+    executing: int | None
+    subscribers: int
+
+
+class Info(msgspec.Struct):
+    """What the agent is. ``active`` counts executions; ``agent`` is what its adapter tells of it."""
+
+    name: str
+    description: str
+    framework: str
+    version: str
+    events: list[str]
+    expose: Exposed
+    auth: str
+    active: int
+    runs: RunsInfo | None
+    abandoned_threads: int
+    agent: dict[str, Any]
+
+
+class Schemas(msgspec.Struct):
+    """JSON Schemas, those of the events by their type."""
+
+    input: dict[str, Any]
+    output: dict[str, Any]
+    events: dict[str, dict[str, Any]]
+
+
+class Fault(msgspec.Struct):
+    """One thing that is wrong with a payload; ``path`` is ``$`` where it is the whole."""
+
+    path: str
+    message: str
+
+
+class ProblemDocument(msgspec.Struct, kw_only=True):
+    """RFC 9457 problem details. ``code`` is meant for programs and does not change, ``detail`` for people.
+
+    ``errors`` comes with 422; ``request_id`` where an execution has failed; ``error_id`` is what the
+    server's log calls a fault of its own.
+    """
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[Fault] | UnsetType = UNSET
+    request_id: str | UnsetType = UNSET
+    error_id: str | UnsetType = UNSET

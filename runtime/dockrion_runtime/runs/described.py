@@ -1,0 +1,130 @@
+"""What the routes of runs take and give, for the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from litestar.openapi.spec import Link, Operation
+
+from dockrion_events.bus.names import ID
+from dockrion_sdk import Dockfile
+
+from ..answers import AcceptedRun, CancelledRun, Run, RunPage
+from ..openapi import Describer, Headers, answer, header, nothing, parameter, stream
+from ..routes import THREAD_ID
+from .cursor import LONGEST_TIMEOUT
+
+GET: Final = "get_run"
+FOLLOW: Final = "follow_run"
+CANCEL: Final = "cancel_run"
+PAGE: Final = 50
+LONGEST_PAGE: Final = 500
+CURSOR: Final = re.compile(rf"[0-9]{{1,17}}:{ID.pattern}")
+"""Where a page ends: a run's time of creation, in microseconds, and its id."""
+
+_ID: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{ID.pattern}$"}
+_SEQUENCE: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+_RUN_ID: Final = parameter("run_id", "The run.", {"type": "string"}, place="path")
+_LOCATION: Final[Headers] = {"Location": header("The run's address.")}
+_STORE: Final = "STORE_UNAVAILABLE"
+
+
+class RunOperations:
+    """The ``operation_class`` of each route of runs."""
+
+    def __init__(self, dockfile: Dockfile) -> None:
+        self._dockfile = dockfile
+        self._describe = Describer(dockfile)
+
+    def create(self) -> type[Operation]:
+        """POST /runs"""
+        refusals = self._describe.refusals_of_payload()
+        refusals[400] += ("INVALID_THREAD_ID", "INVALID_IDEMPOTENCY_KEY", "RUN_ID_NOT_ALLOWED")
+        parameters = [
+            THREAD_ID,
+            parameter(
+                "Idempotency-Key",
+                "Names the run: the same key and payload again find it, and begin no other.",
+                {"type": "string", "minLength": 1, "maxLength": 255},
+                place="header",
+            ),
+        ]
+        if self._dockfile.streaming.allow_client_ids:
+            refusals[400] = (*refusals[400][:-1], "INVALID_RUN_ID", "AMBIGUOUS_RUN")
+            told = "The id to give the run. Excludes `Idempotency-Key`."
+            parameters.append(parameter("run_id", told, _ID))
+        accepted = answer(AcceptedRun, "The run is accepted.", _LOCATION)
+        accepted.links = {
+            operation: Link(operation_id=operation, parameters={"run_id": "$response.body#/run_id"})
+            for operation in (GET, FOLLOW, CANCEL)
+        }
+        return self._describe(
+            {
+                200: answer(Run, "The same request has made this run before.", _LOCATION),
+                202: accepted,
+            },
+            parameters=parameters,
+            body=self._describe.payload(),
+            refusals={**refusals, 409: ("RUN_EXISTS",), 503: ("SHUTTING_DOWN", _STORE)},
+        )
+
+    def listing(self) -> type[Operation]:
+        """GET /runs"""
+        cursor: dict[str, Any] = {"type": "string", "pattern": f"^{CURSOR.pattern}$"}
+        size: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}
+        return self._describe(
+            {200: answer(RunPage, "A page of runs.")},
+            parameters=[
+                parameter("limit", "Runs on a page.", size),
+                parameter("cursor", "`next` of the page before.", cursor),
+            ],
+            refusals={400: ("INVALID_LIMIT", "INVALID_CURSOR"), 503: (_STORE,)},
+        )
+
+    def show(self) -> type[Operation]:
+        """GET /runs/{run_id}"""
+        return self._describe(
+            {200: answer(Run, "The run.")},
+            parameters=[_RUN_ID],
+            refusals={404: ("RUN_NOT_FOUND",), 503: (_STORE,)},
+        )
+
+    def follow(self) -> type[Operation]:
+        """GET /runs/{run_id}/events"""
+        seconds: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_TIMEOUT}
+        default = self._dockfile.streaming.connection.default_timeout
+        return self._describe(
+            {
+                200: stream("RunFrame", "The run's events: those that are kept, then those that happen."),
+                204: nothing("The run has ended, and the client has seen its last event."),
+            },
+            parameters=[
+                _RUN_ID,
+                parameter("from_sequence", "The first event to send; 0 is the first one kept.", _SEQUENCE),
+                parameter(
+                    "Last-Event-ID",
+                    "The last event that was seen; goes before `from_sequence`.",
+                    {"anyOf": [_SEQUENCE, {"type": "string", "maxLength": 0}]},
+                    place="header",
+                ),
+                parameter(
+                    "timeout", f"Seconds after which the answer ends; {default:g} unless given.", seconds
+                ),
+            ],
+            refusals={
+                400: ("INVALID_CURSOR", "INVALID_TIMEOUT"),
+                404: ("RUN_NOT_FOUND",),
+                429: ("TOO_MANY_SUBSCRIBERS",),
+                503: ("SHUTTING_DOWN", _STORE),
+            },
+        )
+
+    def cancel(self) -> type[Operation]:
+        """DELETE /runs/{run_id}"""
+        told = "Why; the `cancelled` event says it. Cut at 1,000 characters."
+        return self._describe(
+            {200: answer(CancelledRun, "It is cancelled, now or before.")},
+            parameters=[_RUN_ID, parameter("reason", told, {"type": "string"})],
+            refusals={404: ("RUN_NOT_FOUND",), 409: ("RUN_ENDED",), 503: (_STORE,)},
+        )

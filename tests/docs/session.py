@@ -1,0 +1,178 @@
+"""One reading of a page: its blocks done in their order, in a folder of the page's own."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from dockrion_sdk import Dockfile
+
+from ..cli.conftest import COMMAND, DEADLINE, until
+from ..servers.redis import free_port
+from .blocks import Block
+
+WRITTEN_PORT = "localhost:8080"
+"""Where every page says the server is; here it is on a free port."""
+
+AGENT = {"name": "fragment", "handler": "service:handle"}
+
+
+class Session:
+    """Does what blocks say. Names of Python blocks and variables of shell blocks last until the page ends."""
+
+    def __init__(self, folder: Path, given: dict[str, Any], stack: ExitStack) -> None:
+        self._folder = folder
+        self._names = given
+        self._stack = stack
+        self._port = free_port()
+        commands = folder / ".bin"
+        commands.mkdir()
+        # The command of this environment, though its folder be on nobody's PATH.
+        command = commands / "dockrion"
+        command.write_text(f'#!/bin/sh\nexec {shlex.join(COMMAND)} "$@"\n')
+        command.chmod(0o755)
+        self._env = {**os.environ, "PATH": f"{commands}{os.pathsep}{Path(sys.executable).parent}"
+                     f"{os.pathsep}{os.environ['PATH']}"}  # fmt: skip
+
+    def do(self, block: Block) -> None:
+        """Do what a block says. Raises `AssertionError` where it does not work, naming the block."""
+        if "tested" in block.words:
+            return
+        try:
+            getattr(self, f"_{block.language}")(block)
+        except Exception as error:
+            raise AssertionError(f"{block.where}: {error}") from error
+
+    # -- languages -----------------------------------------------------------------------------
+
+    def _python(self, block: Block) -> None:
+        if "file" in block.words:
+            ast.parse(block.text)
+            self._write(block)
+            return
+        code = compile(
+            self._here(block.text),
+            block.where,
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            dont_inherit=True,
+        )
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(eval(code, self._names))
+        else:
+            exec(code, self._names)
+
+    def _bash(self, block: Block) -> None:
+        if "needs" in block.words:
+            self._shell(block.text, "-n")
+        elif "serve" in block.words:
+            self.serve(block.text)
+        else:
+            self._shell(block.text)
+
+    def _console(self, block: Block) -> None:
+        """Run each line that begins with ``$ ``; what follows is its output, in which … is anything."""
+        for part in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
+            command, _, expected = part.partition("\n")
+            if "needs" in block.words:
+                self._shell(command, "-n")
+                continue
+            output = self._shell(command).replace(f"localhost:{self._port}", WRITTEN_PORT)
+            pattern = ".*?".join(re.escape(piece) for piece in expected.strip().split("…"))
+            assert re.fullmatch(pattern, output.strip(), re.S), f"{command}\n{output}\n--- is not\n{expected}"
+
+    def _yaml(self, block: Block) -> None:
+        found = YAML(typ="safe").load(block.text)
+        if "plain" in block.words:
+            return
+        Dockfile.model_validate({"version": "1.0", "agent": AGENT, **found})
+        if "file" in block.words:
+            self._write(block)
+
+    def _json(self, block: Block) -> None:
+        json.loads(block.text)
+
+    def _text(self, block: Block) -> None:
+        """Nothing: output, drawings, and what is nobody's to run."""
+
+    # -- doing ---------------------------------------------------------------------------------
+
+    def _here(self, text: str) -> str:
+        return text.replace(WRITTEN_PORT, f"localhost:{self._port}")
+
+    def _write(self, block: Block) -> None:
+        file = self._folder / block.words["file"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text)
+
+    def _shell(self, script: str, *options: str) -> str:
+        """Run a script with the variables that the scripts before it have set; return its output."""
+        kept = self._folder / ".variables"
+        whole = self._here(script)
+        if not options:
+            whole = f". {kept} 2>/dev/null || true\nset -euo pipefail\n{whole}\ndeclare -p > {kept}"
+        done = subprocess.run(
+            ["bash", *options, "-c", whole],
+            cwd=self._folder,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def serve(self, script: str) -> None:
+        """Run a script whose last line is `dockrion run`, and leave that running until the page ends."""
+        log = self._folder / ".served"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["bash", "-ec", f"{script.strip()} --host 127.0.0.1 --port {self._port}"],
+                cwd=self._folder,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._stack.callback(_end, process)
+
+        def announced() -> bool:
+            assert process.poll() is None, log.read_text()
+            return "Ctrl-C stops it" in log.read_text()
+
+        until(announced, script)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(DEADLINE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def reading(folder: Path, given: dict[str, Any]) -> Iterator[Session]:
+    """Read a page; its servers end with the block."""
+    with ExitStack() as stack:
+        yield Session(folder, given, stack)
