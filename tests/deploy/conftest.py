@@ -30,12 +30,16 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 # seen, and not timed.
 SERVICE = """
 import asyncio
+import os
 from pathlib import Path
 
 
 async def handle(payload, context):
     try:
         await context.emit_token("first")
+        if "began" in payload:
+            with Path(payload["began"]).open("a") as file:
+                print(os.getpid(), file=file)
         if "gate" in payload:
             while not Path(payload["gate"]).exists():
                 await asyncio.sleep(0.01)

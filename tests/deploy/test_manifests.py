@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from dockrion_events.bus.redis import RedisBackend
+from dockrion_runtime.sse import SEND_DEADLINE
 from dockrion_sdk import Dockfile, load_dockfile
 
 from ..servers import RedisServer
@@ -149,6 +150,12 @@ def test_labels_select_the_pods() -> None:
     assert budget["minAvailable"] < deployment["spec"]["replicas"]
 
 
+def test_the_limit_of_bodies_is_the_servers(dockfile: Dockfile) -> None:
+    text = (DEPLOY / "nginx" / "nginx.conf").read_text()
+    (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert int(megabytes) * 1024 * 1024 > dockfile.expose.max_body_bytes
+
+
 # -- times -----------------------------------------------------------------------------------------
 
 
@@ -157,6 +164,8 @@ def test_nginx_waits_longer_than_the_server_is_silent(dockfile: Dockfile) -> Non
     others, executing = (seconds(time) for time in re.findall(r"proxy_read_timeout (\S+);", text))
     assert others >= 3 * dockfile.streaming.events.heartbeat_interval
     assert executing > dockfile.streaming.events.max_run_duration
+    (send,) = re.findall(r"\ssend_timeout (\S+);", text)
+    assert seconds(send) > SEND_DEADLINE
 
 
 def seconds(text: str) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import shutil
-import subprocess
+import os
+import signal
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,28 +115,33 @@ def test_a_web_socket_passes(front: Front, secure: bool, tmp_path: Path) -> None
         assert json.loads(socket.recv(DEADLINE))["type"] == "complete"
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl, which stops sending when answered")
 @VERSIONS
-@pytest.mark.parametrize("size", [100_001, 30_000_000])
+@pytest.mark.parametrize("path", ["/invoke", "/invoke/stream", "/runs"])
 @pytest.mark.parametrize("length", ["announced", "unknown"])
-def test_a_large_body_is_refused_by_the_server(
-    front: Front, version: str, size: int, length: str, tmp_path: Path
-) -> None:
-    body = tmp_path / "body"
-    body.write_bytes(b" " * size)
-    front.authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    command = ["curl", "-sS", "--cacert", str(tmp_path / "ca.pem"), "-w", "\n%{http_code} %{http_version}"]
-    command += ["-H", "Content-Type: application/json", "-X", "POST", "-T", str(body)]
-    command += ["--http2" if version == "HTTP/2" else "--http1.1"]
-    if length == "unknown":
-        command += ["-H", "Transfer-Encoding: chunked"]
-    for path in ("/invoke", "/invoke/stream", "/runs"):
-        done = subprocess.run(
-            [*command, front.secure + path], capture_output=True, text=True, timeout=DEADLINE, check=False
-        )
-        answer, _, told = done.stdout.rpartition("\n")
-        assert told == f"413 {version.removeprefix('HTTP/')}", done.stderr
-        assert json.loads(answer)["code"] == "BODY_TOO_LARGE"
+def test_a_large_body_is_refused_by_the_server(front: Front, version: str, path: str, length: str) -> None:
+    def pieces(size: int) -> Iterator[bytes]:
+        for start in range(0, size, 100_000):
+            yield b" " * min(100_000, size - start)
+
+    with front.client(version) as client:
+        for size in (100_001, 30_000_000):
+            answer = client.post(path, content=b" " * size if length == "announced" else pieces(size))
+            assert answer.status_code == 413
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["code"] == "BODY_TOO_LARGE"
+            assert "100,000 bytes" in answer.json()["detail"], "it is the server's answer"
+        assert client.post("/invoke", json={}).status_code == 200
+
+
+def test_a_body_that_not_even_nginx_takes_is_refused_in_the_same_way(front: Front) -> None:
+    connection = http.client.HTTPConnection(front.plain.removeprefix("http://"), timeout=DEADLINE)
+    connection.putrequest("POST", "/invoke")
+    connection.putheader("Content-Length", str(65 * 1024 * 1024))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert json.loads(answer.read())["code"] == "BODY_TOO_LARGE"
+    connection.close()
 
 
 def test_connections_to_the_servers_are_kept(front: Front) -> None:
@@ -163,14 +170,29 @@ def test_a_query_string_is_not_logged(front: Front) -> None:
     assert all(secret not in line for line in lines)
 
 
-def test_a_server_that_is_gone_costs_no_request(front: Front) -> None:
+def test_a_server_that_dies_takes_its_own_request_along_and_no_other(front: Front, tmp_path: Path) -> None:
+    began, gate = tmp_path / "began", tmp_path / "gate"
+    answers: list[int] = []
+
+    def invoke() -> None:
+        with front.client() as client:
+            answers.append(client.post("/invoke", json={"began": str(began), "gate": str(gate)}).status_code)
+
     with front.client() as client:
         run = client.post("/runs", json={}).json()
-        assert front.servers[0].stop() == 0
+        invoking = threading.Thread(target=invoke)
+        invoking.start()
+        pid = int(until(lambda: began.exists() and began.read_text(), "the beginning of the execution"))
+        assert pid in [served.process.pid for served in front.servers]
+        os.kill(pid, signal.SIGKILL)
+        invoking.join(DEADLINE)
+        assert answers == [502]
+        gate.touch()
         for _ in range(10):
             assert client.post("/invoke", json={}).json()["output"] == {"said": 2}
         with _stream(client, "GET", run["events_url"]) as source:
             assert [event.event for event in source.iter_sse()][-1] == "complete"
+    assert began.read_text().split() == [str(pid)], "no other server has executed it again"
 
 
 def _stream(client: Any, method: str, path: str, *, headers: Any = None, **files: Path) -> Any:
