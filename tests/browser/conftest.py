@@ -38,11 +38,17 @@ def artefacts() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
+def chromium() -> str:
+    """Return where Chromium is; skip the test where there is none."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
         pytest.skip("needs a browser: apt-get install chromium")
+    return executable
+
+
+@pytest.fixture(scope="session")
+async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
+    executable = chromium()
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(executable_path=executable, args=QUIET)
         yield running

@@ -12,18 +12,20 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LANGUAGES = {
-    "python": {"file", "tested"},
+    "python": {"file", "needs", "tested"},
     "bash": {"serve", "needs", "tested"},
     "console": {"needs"},
     "yaml": {"file", "plain"},
+    "javascript": set[str](),
     "json": set[str](),
-    "text": set[str](),
+    "text": {"output"},
 }
 """Each language, and the words that may follow it."""
 
 ABSENT = {
     "docker": "an engine",
     "kubernetes": "a cluster",
+    "langgraph-server": "the server of LangGraph's makers",
     "network": "packages to fetch",
     "root": "the right to change the machine",
     "terminal": "somebody who stops it",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import runpy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ..cli.conftest import DEADLINE
 from .blocks import PAGES, ROOT, UnmarkedBlock, blocks
-from .session import reading
+from .session import Session, reading
 
 GIVEN = Path(__file__).parent / "given"
 
@@ -71,6 +73,8 @@ def test_a_block_that_nobody_runs_is_refused(text: str, told: str, tmp_path: Pat
         "```yaml\nexpose: {prot: 1}\n```\n",
         "```json\n{,}\n```\n",
         "```bash serve\ndockrion run nowhere\n```\n",
+        "```python needs=langgraph-server\nif\n```\n",
+        "```text output\nnothing was run\n```\n",
     ],
 )
 def test_a_block_that_does_not_work_fails(text: str, tmp_path: Path) -> None:
@@ -80,6 +84,39 @@ def test_a_block_that_does_not_work_fails(text: str, tmp_path: Path) -> None:
         (block,) = blocks(page)
         with pytest.raises(AssertionError, match=r"page\.md:1"):
             session.do(block)
+
+
+def serve_something(session: Session, folder: Path) -> None:
+    (folder / "service.py").write_text("def handle(payload):\n    return payload\n")
+    (folder / "Dockfile.yaml").write_text("agent: {name: a, handler: service:handle}\n")
+    session.serve("dockrion run")
+
+
+@pytest.mark.parametrize(
+    "block",
+    ["```python\nprint(1)\n```\n", "```bash\necho 1\n```\n", "```javascript\nconsole.log(1)\n```\n"],
+)
+@pytest.mark.parametrize(("shown", "right"), [("1", True), ("…", True), ("2", False), ("1\n1", False)])
+def test_output_is_what_the_block_before_prints(block: str, shown: str, right: bool, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{block}\n```text output\n{shown}\n```\n")
+    with reading(tmp_path, {}, patience=DEADLINE if right else 0.2) as session:
+        if "javascript" in block:
+            serve_something(session, tmp_path)
+        run, output = blocks(page)
+        session.do(run)
+        with nullcontext() if right else pytest.raises(AssertionError, match="is not"):
+            session.do(output)
+
+
+def test_a_script_that_throws_fails(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```javascript\nthrow new Error('mine');\n```\n")
+    with reading(tmp_path, {}) as session:
+        serve_something(session, tmp_path)
+        (script,) = blocks(page)
+        with pytest.raises(AssertionError, match="mine"):
+            session.do(script)
 
 
 def test_names_variables_and_files_last_until_the_page_ends(tmp_path: Path) -> None:
