@@ -15,6 +15,7 @@ from dockrion_sdk import Dockfile
 from .assembly import alive, assemble
 from .auth import authenticator
 from .docs import assets_router, openapi_config
+from .playground import playground_routes
 from .problems import EXCEPTION_HANDLERS
 from .routes import VERSION, informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
@@ -66,6 +67,7 @@ def create_app(
             *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
             *protocol_routes(service, runs),
             *informing_routes(service),
+            *playground_routes(service),
             assets_router(),
         ],
         guards=[guard] if guard else None,

@@ -97,6 +97,7 @@ class Authenticator:
             "UNAUTHORIZED",
             f"{why}; send it in the header {self._header}{bearer}",
             headers={"WWW-Authenticate": "Bearer" if self._allow_bearer else "ApiKey"},
+            header=self._header,
         )
 
 

@@ -12,9 +12,10 @@ from litestar import Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp
 
-from dockrion_adapters import DescribesItself, abandoned_threads
+from dockrion_adapters import AgentGraph, DescribesItself, Drawable, abandoned_threads
 from dockrion_adapters.stream import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
+from dockrion_sdk.chat import chat_slot
 
 from .auth import OPEN, owner_of
 from .problems import Problem
@@ -126,6 +127,8 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             {"status": state, "agent": dockfile.agent.name}, status_code=200 if state == "ready" else 503
         )
 
+    chat = _chat(service)
+
     @get("/info", tags=["agent"], summary="What the agent is and what it streams")
     async def info() -> dict[str, Any]:
         adapter = service.agent.adapter
@@ -141,6 +144,8 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
                 "protocols": list(dockfile.expose.protocols),
             },
             "auth": dockfile.auth.mode,
+            "chat": chat,
+            "graph": isinstance(adapter, Drawable),
             "active": service.active,
             "runs": None if service.runs is None else service.runs.info(),
             "abandoned_threads": abandoned_threads(),
@@ -156,7 +161,30 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             "events": events,
         }
 
+    @get("/graph", tags=["agent"], summary="The nodes and edges of the agent's graph")
+    async def graph() -> AgentGraph:
+        adapter = service.agent.adapter
+        assert isinstance(adapter, Drawable), "the route is not there without"
+        drawn = await asyncio.to_thread(adapter.graph)
+        if drawn is None:
+            raise Problem(404, "NO_GRAPH", "the agent's graph is made anew for each execution")
+        return drawn
+
     handlers: list[BaseRouteHandler] = [health, ready]
     if dockfile.expose.rest:
         handlers += [info, schema]
+        if isinstance(service.agent.adapter, Drawable):
+            handlers.append(graph)
     return handlers
+
+
+def _chat(service: Service) -> dict[str, Any] | None:
+    """Return how a client says a message to the agent; None where that is not known, or not so simple."""
+    slot = chat_slot(service.agent.adapter, service.dockfile)
+    if slot is None:
+        return None
+    try:
+        service.check_payload(slot.payload)
+    except Problem:
+        return None
+    return {**slot._asdict(), "keeps_threads": service.agent.keeps_threads}
