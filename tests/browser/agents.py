@@ -12,7 +12,7 @@ from langgraph.graph import START, StateGraph
 from playwright.async_api import Locator, Page
 from typing_extensions import TypedDict
 
-from .conftest import DEADLINE, Live
+from .conftest import Live
 
 SCHEMA = {
     "input": {
@@ -32,19 +32,27 @@ SCHEMA = {
 
 
 class Gate:
-    """Holds agents until the test opens it."""
+    """Holds agents until the test opens it; one that is cancelled is let go."""
 
     def __init__(self) -> None:
-        self._open = threading.Event()
-        self.waiting = threading.Event()
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._lock = threading.Lock()
+        self._is_open = False
 
     def open(self) -> None:
-        self._open.set()
+        with self._lock:
+            self._is_open = True
+            for loop, event in self._waiting:
+                loop.call_soon_threadsafe(event.set)
 
     async def passed(self) -> None:
         """Return when the test has opened it."""
-        self.waiting.set()
-        assert await asyncio.to_thread(self._open.wait, DEADLINE)
+        event = asyncio.Event()
+        with self._lock:
+            if self._is_open:
+                return
+            self._waiting.append((asyncio.get_running_loop(), event))
+        await event.wait()
 
 
 def talker(gate: Gate) -> Callable[..., Any]:
