@@ -50,7 +50,7 @@ async def test_faults_stand_at_their_fields(page: Page, serve: Serve, artefacts:
     await query.fill("no")
     await limit.fill("0")
     await page.get_by_role("button", name="Add tags").click()
-    await page.get_by_label("1", exact=True).fill("x")
+    await page.get_by_label("tags 1", exact=True).fill("x")
     await page.get_by_role("button", name="Run", exact=True).click()
     for path, fault in (
         ("query", "'no' is too short"),
@@ -64,7 +64,7 @@ async def test_faults_stand_at_their_fields(page: Page, serve: Serve, artefacts:
     await page.screenshot(path=artefacts / "form-faults.png")
     await query.fill("yes")
     await limit.fill("3")
-    await page.get_by_label("1", exact=True).fill("xyz")
+    await page.get_by_label("tags 1", exact=True).fill("xyz")
     await page.get_by_role("button", name="Run", exact=True).click()
     await expect(page.locator(".pill")).to_have_text("Completed")
     await expect(page.locator("[aria-invalid]")).to_have_count(0)

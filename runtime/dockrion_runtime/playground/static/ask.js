@@ -41,7 +41,7 @@ class AskBox extends HTMLElement {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#submit(begin);
+      if (this.#send.getAttribute("aria-disabled") !== "true") this.#submit(begin);
     });
     form.addEventListener("keydown", (event) => {
       const plain = event.target === this.#message && !event.shiftKey && !event.isComposing;
@@ -57,7 +57,7 @@ class AskBox extends HTMLElement {
 
   /** Say whether another execution may begin. */
   set busy(busy) {
-    if (this.#send) this.#send.disabled = busy;
+    this.#send?.setAttribute("aria-disabled", String(busy)); // disabled, it would lose the focus
   }
 
   get mode() {

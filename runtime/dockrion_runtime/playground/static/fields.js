@@ -74,7 +74,7 @@ function array({ schema, root, path, title, required }) {
   const rows = make("div", { className: "rows" });
   let items = [];
   const add = (value) => {
-    const inner = field(schema.items, { root, path: [...path, items.length], required: true, name: items.length + 1 });
+    const inner = field(schema.items, { root, path: [...path, items.length], required: true, name: `${title} ${items.length + 1}` });
     const remove = make("button", { type: "button", className: "quiet", "aria-label": `Remove ${title} ${items.length + 1}` }, "×");
     const row = make("div", { className: "row" }, inner.element, remove);
     remove.addEventListener("click", () => {

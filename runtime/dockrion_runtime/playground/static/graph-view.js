@@ -25,6 +25,7 @@ class GraphView extends HTMLElement {
     svg.append(draw("defs", {}, arrow()));
     for (const group of plan.groups) svg.append(this.#group(group));
     for (const way of plan.routes) svg.append(edgeElement(way));
+    for (const group of plan.groups) svg.append(groupName(group)); // over the edges, which may cross it
     for (const node of sized) svg.append(this.#node(node, plan.boxes.get(node.id)));
     this.#svg = svg;
     this.replaceChildren(svg);
@@ -50,10 +51,7 @@ class GraphView extends HTMLElement {
   }
 
   #group({ id, x, y, width, height }) {
-    const box = draw("rect", { x, y, width, height, rx: 12 });
-    const name = draw("text", { x: x + 12, y: y + 19 });
-    name.textContent = id.slice(id.lastIndexOf(":") + 1);
-    const shape = draw("g", { "data-kind": "group", "data-node": id }, box, name);
+    const shape = draw("g", { "data-kind": "group", "data-node": id }, draw("rect", { x, y, width, height, rx: 12 }));
     this.#nodes.set(id, { shape, count: null, node: null });
     return shape;
   }
@@ -84,6 +82,10 @@ function stateOf(node, moment, id) {
   if (!seen) return { name: "idle", times: 0 };
   const name = seen.running ? "running" : seen.failed ? "failed" : seen.done ? "done" : "cut";
   return { name, times: seen.done };
+}
+
+function groupName({ id, x, y }) {
+  return draw("text", { x: x + 12, y: y + 19, class: "name" }, id.slice(id.lastIndexOf(":") + 1));
 }
 
 function edgeElement({ edge, points, back }) {

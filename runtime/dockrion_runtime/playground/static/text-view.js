@@ -62,7 +62,7 @@ class TextView extends HTMLElement {
     const { problem } = moment.execution;
     if (terminal?.type === "complete") this.#body.append(output(terminal, !spoke));
     else if (terminal) this.#body.append(ending(terminal, moment.execution));
-    else if (problem && moment.execution.over) this.#body.append(refused(problem));
+    else if (problem && moment.execution.over) this.#body.append(trouble(problem, moment.execution.phase));
     else if (!spoke && moment.state.progress.size === 0) {
       this.#body.append(make("p", { className: "empty" }, moment.live ? "Waiting for the first word …" : "No text up to here."));
     }
@@ -92,8 +92,9 @@ function ending(event, execution) {
   return box;
 }
 
-function refused(problem) {
-  const box = make("div", { className: "notice failed" }, make("h3", {}, "This could not be run to its end"));
+function trouble(problem, phase) {
+  const title = phase === "refused" ? "The server did not accept this" : "The connection ended before the execution did";
+  const box = make("div", { className: "notice failed" }, make("h3", {}, title));
   box.append(make("p", { className: "words" }, problem.message));
   if (problem.retryAfter) box.append(make("p", {}, `Try again in ${problem.retryAfter} s.`));
   box.append(make("p", { className: "facts" }, [problem.code, problem.id].filter(Boolean).join(" · ")));

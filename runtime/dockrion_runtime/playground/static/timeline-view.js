@@ -101,7 +101,7 @@ class TimelineView extends HTMLElement {
     bar.className = `bar ${future ? "future" : running ? "running" : step.cut ? "cut" : "done"}`;
     const took = duration(end - step.start);
     label.textContent = took;
-    bar.classList.toggle("late", (end - begin) / span > 0.8);
+    label.className = `took ${side((step.start - begin) / span, (end - begin) / span)}`;
     bar.title = `${step.id.replaceAll(":", " › ")}: ${took}${running ? ", running" : step.cut ? ", not finished" : ""}`;
   }
 
@@ -144,6 +144,12 @@ class TimelineView extends HTMLElement {
     }
     this.#axis.replaceChildren(...ticks);
   }
+}
+
+/** Return on which side of a bar there is room for how long it took. */
+function side(left, right) {
+  if (right < 0.8) return "after";
+  return right - left > 0.2 ? "inside" : "before";
 }
 
 function rowElement(name, whole, track, depth = 0) {

@@ -55,6 +55,7 @@ class TransportBar extends HTMLElement {
     const { execution, atEnd, count } = moment;
     const { recording, phase, durable } = execution;
     const { pill, facts, cancel, leave, rejoin, plug, range, where, play, end, resumes } = this.#parts;
+    const focused = document.activeElement;
     const [name, text] = standing(execution);
     if (pill.textContent !== text) pill.textContent = text;
     pill.className = `pill ${name}`;
@@ -75,6 +76,7 @@ class TransportBar extends HTMLElement {
     end.hidden = atEnd;
     play.hidden = recording.events.length < 2 || moment.live;
     play.textContent = this.#replay ? "Pause" : "Replay";
+    if (focused.hidden && this.contains(focused)) range.focus(); // so that the keyboard is not sent back to the top
     const report = reported(execution);
     if (resumes.textContent !== report) resumes.textContent = report;
   }
