@@ -37,3 +37,13 @@ async def test_an_event_source_follows_a_run(page: Page, serve: Serve) -> None:
     assert [kind for kind, _, _ in seen] == ["started", *["token"] * 5, "complete"]
     assert [int(cursor) for _, cursor, _ in seen] == list(range(1, 8))
     assert [sequence for _, _, sequence in seen] == list(range(1, 8))
+
+
+async def test_with_a_ticket_where_there_are_keys(page: Page, serve: Serve) -> None:
+    env, headers = {"DOCKRION_API_KEY": "alice:key-of-alice"}, {"X-API-Key": "key-of-alice"}
+    live = serve(talk, streaming={"async_runs": True}, env=env, auth={"mode": "api_key"})
+    run_id = live.post("/runs", headers=headers).json()["run_id"]
+    address = live.post(f"/runs/{run_id}/ticket", headers=headers).json()["events_url"]
+    await page.goto(f"{live.url}/health")
+    seen = await page.evaluate(FOLLOW, address)
+    assert [sequence for _, _, sequence in seen] == list(range(1, 8))

@@ -22,6 +22,7 @@ from dockrion_events.bus.names import run_id_of, run_key
 from ..auth import owner_of
 from ..problems import Problem, problem_response, unavailable
 from ..service import Service
+from ..tickets.signing import PURPOSE
 from ..wire import Answer, AnyRequest, header, query
 from .cursor import position, timeout
 from .follow import RunResponse
@@ -75,7 +76,12 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     async def show(request: AnyRequest, run_id: FromPath[str]) -> dict[str, Any]:
         return shown_run(await runs.get(owner_of(request), run_id))
 
-    @get("/runs/{run_id:str}/events", tags=["agent"], summary="Follow a run's events, from any point on")
+    @get(
+        "/runs/{run_id:str}/events",
+        opt={PURPOSE: "run"},
+        tags=["agent"],
+        summary="Follow a run's events, from any point on",
+    )
     async def events(request: AnyRequest, run_id: FromPath[str]) -> ASGIApp:
         after, seconds = position(request), timeout(request, service)
         owner = owner_of(request)
