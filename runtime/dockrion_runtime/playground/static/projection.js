@@ -59,6 +59,7 @@ const HANDLERS = {
     node.done += 1;
   },
   progress(state, event) {
+    state.progress.delete(event.step); // the newest comes last
     state.progress.set(event.step, event);
   },
   complete: end,

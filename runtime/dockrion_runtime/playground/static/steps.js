@@ -3,8 +3,9 @@
 import { groupOf, nodeOf } from "./recording.js";
 
 /**
- * Reads a recording as it grows. A step is {id, name, depth, start, end, from, until, cut}: times in
- * milliseconds (`end` null while it runs), and the indexes of the events that began and ended it.
+ * Reads a recording as it grows. A step is {id, name, depth, start, end, from, until, told, cut}: times in
+ * milliseconds (`end` null while it runs), and the indexes of the events that began and ended it. Of one that
+ * was not `told` when it began, both are the end's.
  */
 export class Steps {
   constructor(recording) {
@@ -56,6 +57,7 @@ export class Steps {
       end: null,
       from: index,
       until: null,
+      told: event.type !== "step",
       cut: false,
     };
     this.all.push(step);

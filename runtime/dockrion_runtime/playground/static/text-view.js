@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 
+const BARS = 4; // an agent may name each of a thousand steps
 const ENDS = { cancelled: "Cancelled", error: "The agent failed" };
 
 class TextView extends HTMLElement {
@@ -58,7 +59,8 @@ class TextView extends HTMLElement {
   #tail(moment, terminal, spoke) {
     this.#body.querySelectorAll(":scope > :not(.block)").forEach((part) => part.remove());
     this.#ending = terminal;
-    for (const event of terminal?.type === "complete" ? [] : moment.state.progress.values()) this.#body.append(progress(event));
+    const bars = terminal?.type === "complete" ? [] : [...moment.state.progress.values()].slice(-BARS);
+    this.#body.append(...bars.map(progress));
     const { problem } = moment.execution;
     if (terminal?.type === "complete") this.#body.append(output(terminal, !spoke));
     else if (terminal) this.#body.append(ending(terminal, moment.execution));
@@ -93,7 +95,8 @@ function ending(event, execution) {
 }
 
 function trouble(problem, phase) {
-  const title = phase === "refused" ? "The server did not accept this" : "The connection ended before the execution did";
+  const away = problem.code === "SERVER_AWAY" ? "The server does not answer" : "The server did not accept this";
+  const title = phase === "refused" ? away : "The connection ended before the execution did";
   const box = make("div", { className: "notice failed" }, make("h3", {}, title));
   box.append(make("p", { className: "words" }, problem.message));
   if (problem.retryAfter) box.append(make("p", {}, `Try again in ${problem.retryAfter} s.`));

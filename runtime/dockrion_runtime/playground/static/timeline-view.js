@@ -93,7 +93,7 @@ class TimelineView extends HTMLElement {
 
   #place(step, { begin, span, at, count }) {
     const { bar, label } = this.#bar(step);
-    const future = step.from >= count && step.start >= at;
+    const future = step.told ? step.from >= count : step.start > at;
     const running = !future && (step.until === null || step.until >= count);
     const end = running ? Math.max(at, step.start) : (step.end ?? at);
     bar.style.left = percent((step.start - begin) / span);

@@ -120,10 +120,10 @@ class TransportBar extends HTMLElement {
 }
 
 /** Return a name and a text for how an execution stands. */
-export function standing({ phase, recording, durable }) {
+export function standing({ phase, problem, recording, durable }) {
   if (recording.terminal) return [recording.terminal.type, ENDS[recording.terminal.type]];
   if (phase === "live") return recording.last ? ["running", "Running"] : ["waiting", durable ? "Accepted" : "Waiting"];
-  return [phase, PHASES[phase] ?? "Ended"];
+  return [phase, problem?.code === "SERVER_AWAY" && phase === "refused" ? "No answer" : (PHASES[phase] ?? "Ended")];
 }
 
 function took(recording) {
