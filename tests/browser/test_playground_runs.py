@@ -187,3 +187,32 @@ async def test_more_runs_than_a_page(page: Page, serve: Serve) -> None:
     await expect(page.locator(".runs li")).to_have_count(12, timeout=DEADLINE * 1000)
     await page.get_by_role("button", name="More").click()
     await expect(page.locator(".runs li")).to_have_count(15)
+
+
+async def test_what_is_said_after_a_restart_is_said_anew(page: Page, serve: Serve) -> None:
+    body = (
+        sent("started", 1, agent_name="a")
+        + sent("step_started", 2, node_name="think")
+        + sent("token", 3, content="half a sen", node_name="think")
+        + sent("restarted", 4, attempt=2)
+        + sent("step_started", 5, node_name="think")
+        + sent("token", 6, content="a sentence", node_name="think")
+        + sent("step", 7, node_name="think", duration_ms=1500)
+        + sent("complete", 8, output={}, latency_seconds=7.0)
+    )
+    await page.route(
+        "**/events", lambda route: route.fulfill(body=body, headers={"Content-Type": "text/event-stream"})
+    )
+    await visit(page, serve(counter, streaming=RUNS))
+    await run_json(page, "{}")
+    await expect(page.locator(".words")).to_have_text(["half a sen", "a sentence"])
+    await expect(page.locator(".bar")).to_have_count(2)
+    await expect(page.locator(".bar").first).to_have_class("bar cut")
+    await expect(page.locator(".bar").last).to_have_class("bar done")
+
+
+async def test_a_very_large_output_is_shown_in_part(page: Page, serve: Serve) -> None:
+    await visit(page, serve(lambda payload: {"text": "x" * 3_000_000}, streaming=RUNS))
+    await run_json(page, "{}")
+    await expect(page.locator(".pill")).to_have_text("Completed")
+    assert "more characters" in (await page.locator(".output pre").inner_text())[-40:]

@@ -15,10 +15,8 @@ _MARKS: Final[dict[str, Literal["start", "end"]]] = {START: "start", END: "end"}
 def agent_graph(graph: Graph) -> AgentGraph:
     """Return the graph as LangGraph draws it: subgraphs are resolved into their nodes."""
     drawn = graph.get_graph(xray=True)
-    nodes = [
-        GraphNode(id=node.id, name=node.id.rpartition(":")[2], kind=_MARKS.get(node.id, "node"))
-        for node in drawn.nodes.values()
-    ]
+    names = {node.id: node.id.rpartition(":")[2] for node in drawn.nodes.values()}
+    nodes = [GraphNode(id=id_, name=name, kind=_MARKS.get(name, "node")) for id_, name in names.items()]
     edges = [
         GraphEdge(
             source=edge.source,

@@ -26,6 +26,15 @@ function fill(element, properties, children) {
   element.append(...children.filter((child) => child !== null));
 }
 
+const MOST = 200_000; // characters that a page shows of a value without becoming slow
+
+/** Return an element with a value as JSON; of a very large one its beginning, and how much more there is. */
+export function json(value) {
+  const text = JSON.stringify(value, null, 2) ?? "null";
+  const rest = text.length - MOST;
+  return make("pre", { tabIndex: 0 }, rest > 0 ? `${text.slice(0, MOST)}\n… ${rest} more characters` : text);
+}
+
 let names = 0;
 
 /** Return an id that no other element has. */

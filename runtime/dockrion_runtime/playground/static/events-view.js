@@ -1,8 +1,9 @@
 // <events-view>: the events themselves, newest last, by type.
 
-import { make } from "./dom.js";
+import { json, make } from "./dom.js";
 
 const MOST = 300; // rows; a page with ten thousand is of no use to anyone
+const BRIEF = 300; // characters
 
 class EventsView extends HTMLElement {
   #list = null;
@@ -115,7 +116,7 @@ function told(matching, shown, notKept) {
 
 function rowOf(event, begin) {
   const { type, sequence, timestamp, time, run_id, request_id, ...fields } = event;
-  const brief = JSON.stringify(fields);
+  const brief = JSON.stringify(fields).slice(0, BRIEF);
   const offset = `+${((time - begin) / 1000).toFixed(3)} s`;
   const details = make(
     "details",
@@ -126,13 +127,13 @@ function rowOf(event, begin) {
       make("span", { className: "number" }, String(sequence)),
       make("span", { className: "offset" }, offset),
       make("span", { className: "type" }, type),
-      make("span", { className: "brief" }, brief === "{}" ? "" : brief.slice(0, 300)),
+      make("span", { className: "brief" }, brief === "{}" ? "" : brief),
     ),
   );
   details.addEventListener("toggle", () => {
     if (details.open && !details.querySelector("pre")) {
       const whole = { type, ...fields, timestamp, run_id, request_id, sequence };
-      details.append(make("pre", { tabIndex: 0 }, JSON.stringify(whole, null, 2)));
+      details.append(json(whole));
     }
   });
   return make("li", { "data-type": type }, details);

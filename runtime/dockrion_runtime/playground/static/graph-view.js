@@ -5,6 +5,7 @@ import { layout } from "./layout.js";
 
 const HEIGHT = 34;
 const MARK = 12; // the beginning and the end
+const LEAST = 0.68; // how small it may get before it is scrolled
 const FONT = "500 13px system-ui, sans-serif";
 
 class GraphView extends HTMLElement {
@@ -21,14 +22,16 @@ class GraphView extends HTMLElement {
     });
     const plan = layout(sized, edges.filter((edge) => known.has(edge.source) && known.has(edge.target)));
     const svg = draw("svg", { viewBox: `0 0 ${plan.width} ${plan.height}`, role: "img" });
-    svg.style.maxWidth = `${plan.width}px`;
+    svg.style.width = `${plan.width}px`;
+    svg.style.minWidth = `${plan.width * LEAST}px`;
     svg.append(draw("defs", {}, arrow()));
     for (const group of plan.groups) svg.append(this.#group(group));
     for (const way of plan.routes) svg.append(edgeElement(way));
     for (const group of plan.groups) svg.append(groupName(group)); // over the edges, which may cross it
     for (const node of sized) svg.append(this.#node(node, plan.boxes.get(node.id)));
     this.#svg = svg;
-    this.replaceChildren(svg);
+    const box = make("div", { className: "drawing", tabIndex: 0, role: "group", "aria-label": "Drawing" }, svg);
+    this.replaceChildren(box);
     this.show(null);
   }
 
@@ -76,8 +79,12 @@ class GraphView extends HTMLElement {
 function stateOf(node, moment, id) {
   if (!moment) return { name: "idle", times: 0 };
   const { state, count } = moment;
-  if (node?.kind === "start") return { name: count ? "done" : "idle", times: 0 };
-  if (node?.kind === "end") return { name: state.terminal?.type === "complete" ? "done" : "idle", times: 0 };
+  const around = state.nodes.get(id.slice(0, Math.max(0, id.lastIndexOf(":"))));
+  if (node?.kind === "start") return { name: (id.includes(":") ? around : count) ? "done" : "idle", times: 0 };
+  if (node?.kind === "end") {
+    const ended = id.includes(":") ? around?.done : state.terminal?.type === "complete";
+    return { name: ended ? "done" : "idle", times: 0 };
+  }
   const seen = state.nodes.get(id);
   if (!seen) return { name: "idle", times: 0 };
   const name = seen.running ? "running" : seen.failed ? "failed" : seen.done ? "done" : "cut";
@@ -103,11 +110,10 @@ function curve(points) {
   return parts.join("");
 }
 
-function around([[x1, y1], [x2, y2]]) {
-  const out = Math.max(x1, x2) + 26;
-  return y1 === y2
-    ? `M${x1} ${y1 + 6}C${out} ${y1 + 16} ${out} ${y1 - 16} ${x2 + 3} ${y2 - 6}`
-    : `M${x1} ${y1}C${out} ${y1} ${out} ${y2} ${x2 + 3} ${y2}`;
+function around([[x1, y1], [out], [x2, y2]]) {
+  if (y1 === y2) return `M${x1} ${y1 + 6}C${out} ${y1 + 16} ${out} ${y1 - 16} ${x2 + 3} ${y2 - 6}`;
+  const turn = Math.min(28, (y1 - y2) / 2);
+  return `M${x1} ${y1}C${out} ${y1} ${out} ${y1} ${out} ${y1 - turn}V${y2 + turn}C${out} ${y2} ${out} ${y2} ${x2 + 3} ${y2}`;
 }
 
 function arrow() {

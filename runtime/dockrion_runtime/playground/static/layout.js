@@ -6,13 +6,15 @@
 const GAP = 26; // between neighbours in a row
 const RISE = 44; // between rows
 const PAD = { top: 30, side: 14, bottom: 14 }; // within the box of a subgraph
+const ROUND = 22; // how far from the nodes that it passes an edge goes back up
 const SWEEPS = 8;
 
 /**
- * Lay out `nodes` ({id, width, height}) and `edges` ({source, target}).
+ * Lay out `nodes` ({id, kind, width, height}) and `edges` ({source, target}).
  *
  * Returns {width, height, boxes: Map(id → {x, y, width, height}), groups: [{id, x, y, width, height}],
- * routes: [{edge, points, back}]}. x and y are the middle of a node, and the left upper corner of a group.
+ * routes: [{edge, points, back}]}. x and y are the middle of a node, and the left upper corner of a group. A
+ * route that goes back has three points, and rises at the x of the second.
  */
 export function layout(nodes, edges) {
   const parts = tree(nodes);
@@ -96,8 +98,11 @@ function rank(parts, links) {
       below.rank = above.rank + 1;
       moved = true;
     }
-    if (!moved) return;
+    if (!moved) break;
   }
+  const ends = parts.filter(({ kind }) => kind === "end");
+  const lowest = Math.max(-1, ...parts.filter((part) => !ends.includes(part)).map((part) => part.rank));
+  for (const part of ends) part.rank = lowest + 1; // an end is below all else, though the way to it be short
 }
 
 /** Return the rows, with points where edges cross them; every item knows those above and below it. */
@@ -110,8 +115,9 @@ function fill(parts, links) {
   };
   parts.forEach(put);
   for (const link of links) {
-    const [above, below] = link.back ? [link.to, link.from] : [link.from, link.to];
     link.points = [];
+    if (link.back) continue; // goes round
+    const { from: above, to: below } = link;
     let last = above;
     for (let row = above.rank + 1; row < below.rank; row += 1) {
       const point = put({ rank: row, width: 2, height: 0, point: true });
@@ -163,11 +169,21 @@ function coordinates(rows, links, bends, group) {
   }
   const all = rows.flat();
   const left = Math.min(...all.map((item) => item.x - item.width / 2)) - pad.side;
-  let right = Math.max(...all.map((item) => item.x + item.width / 2)) + pad.side;
-  if (links.some(({ back }) => back)) right += 28; // a way back goes round on the right
   for (const item of all) item.x -= left;
-  for (const { edge, points, back } of links) bends.set(edge, { group, back: Boolean(back), points });
-  return { width: right - left, height: y - RISE + pad.bottom };
+  let right = rightmost(all);
+  for (const { edge, points, back, from, to } of links) {
+    const bend = { group, back: Boolean(back), points };
+    bends.set(edge, bend);
+    if (!back) continue;
+    const passed = all.filter((item) => item.rank >= to.rank && item.rank <= from.rank);
+    bend.points = [{ x: rightmost(passed) + ROUND, y: (from.y + to.y) / 2 }];
+    right = Math.max(right, bend.points[0].x);
+  }
+  return { width: right + pad.side, height: y - RISE + pad.bottom };
+}
+
+function rightmost(items) {
+  return Math.max(...items.map((item) => item.x + item.width / 2));
 }
 
 /** Place a row's items where they want to be, in their order and apart. */
@@ -200,7 +216,8 @@ function position(group, left, top, parts, boxes, groups, bends) {
 
 function route(edge, boxes, bend) {
   const [from, to] = [boxes.get(edge.source), boxes.get(edge.target)];
-  if (!bend || bend.back || from === to) return { edge, back: true, points: [right(from), right(to)] };
+  if (!bend) return { edge, back: true, points: [right(from), [from.x + from.width / 2 + ROUND, from.y], right(to)] };
+  if (bend.back) return { edge, back: true, points: [right(from), ...bend.points, right(to)] };
   const begin = [from.x, from.y + from.height / 2];
   return { edge, back: false, points: [begin, ...bend.points, [to.x, to.y - to.height / 2]] };
 }

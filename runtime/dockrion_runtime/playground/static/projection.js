@@ -9,6 +9,7 @@ class State {
     this.notes = [];
     this.progress = new Map();
     this.terminal = null;
+    this.attempt = 1; // what another executor says is said anew
   }
 }
 
@@ -62,6 +63,11 @@ const HANDLERS = {
     state.progress.delete(event.step); // the newest comes last
     state.progress.set(event.step, event);
   },
+  restarted(state, event) {
+    state.attempt = event.attempt;
+    for (const node of state.nodes.values()) node.running = 0;
+    other(state, event);
+  },
   complete: end,
   error: end,
   cancelled: end,
@@ -93,7 +99,7 @@ function entry(state, id) {
 
 function speak(state, event, kind) {
   const speaker = event.message_id ?? (event.node_name ? nodeOf(event) : "");
-  const name = `${kind} ${speaker}`;
+  const name = `${state.attempt} ${kind} ${speaker}`;
   let block = state.blocks.get(name);
   if (!block) {
     block = { kind, label: event.node_name ? nodeOf(event).replaceAll(":", " › ") : "", text: "" };

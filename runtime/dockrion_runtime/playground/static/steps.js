@@ -37,14 +37,22 @@ export class Steps {
       case "complete":
       case "error":
       case "cancelled":
-        for (const step of this.open) Object.assign(step, { end: event.time, until: index, cut: true });
-        this.open.clear();
+        this.#cut(event, index);
+        break;
+      case "restarted":
+        this.#cut(event, index);
+        this.marks.push({ event, index });
         break;
       case "started":
         break;
       default:
         this.marks.push({ event, index });
     }
+  }
+
+  #cut(event, index) {
+    for (const step of this.open) Object.assign(step, { end: event.time, until: index, cut: true });
+    this.open.clear();
   }
 
   #begin(event, index) {

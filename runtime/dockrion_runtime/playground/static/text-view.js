@@ -1,6 +1,6 @@
 // <text-view>: what the agent has said so far, how far it is, and how it ended.
 
-import { make } from "./dom.js";
+import { json, make } from "./dom.js";
 
 const BARS = 4; // an agent may name each of a thousand steps
 const ENDS = { cancelled: "Cancelled", error: "The agent failed" };
@@ -79,8 +79,7 @@ function progress(event) {
 }
 
 function output(event, open) {
-  const text = JSON.stringify(event.output, null, 2) ?? "null";
-  return make("details", { className: "output", open }, make("summary", {}, "Output"), make("pre", { tabIndex: 0 }, text));
+  return make("details", { className: "output", open }, make("summary", {}, "Output"), json(event.output));
 }
 
 function ending(event, execution) {
@@ -90,7 +89,7 @@ function ending(event, execution) {
   if (event.reason) box.append(make("p", {}, `Reason: ${event.reason}`));
   const facts = [failed ? event.code : null, execution.id].filter(Boolean);
   if (facts.length) box.append(make("p", { className: "facts" }, facts.join(" · ")));
-  if (event.details !== undefined) box.append(make("pre", { tabIndex: 0 }, JSON.stringify(event.details, null, 2)));
+  if (event.details !== undefined) box.append(json(event.details));
   return box;
 }
 

@@ -6,12 +6,14 @@ import { Steps, rowsOf } from "./steps.js";
 const NICE = [1, 2, 5];
 const BINS = 240;
 const MOST_MARKS = 400;
+const LETTER = 6.5; // pixels, about
 const TICK_WIDTH = 64; // pixels that the text at a tick may need
 
 class TimelineView extends HTMLElement {
   #steps = null;
   #bars = new Map(); // step → {bar, label}
   #layout = "";
+  #lanes = [];
   #rows = null;
   #axis = null;
   #head = null;
@@ -45,6 +47,7 @@ class TimelineView extends HTMLElement {
     const view = { begin, span, at: moment.atEnd ? now : at, count: moment.count };
     this.#arrange();
     for (const step of this.#steps.all) this.#place(step, view);
+    for (const { steps } of this.#lanes) this.#label(steps, view);
     this.#density(view);
     this.#moments(view);
     this.#ticks(span);
@@ -64,6 +67,7 @@ class TimelineView extends HTMLElement {
   /** Put the bars into their rows; only where a row has come. */
   #arrange() {
     const rows = rowsOf(this.#steps.all);
+    this.#lanes = rows;
     const layout = `${rows.map((row) => `${row.id}/${row.steps.length}`)} ${this.#steps.tokens.length > 0} ${this.#steps.marks.length > 0}`;
     if (layout === this.#layout) return;
     this.#layout = layout;
@@ -101,8 +105,26 @@ class TimelineView extends HTMLElement {
     bar.className = `bar ${future ? "future" : running ? "running" : step.cut ? "cut" : "done"}`;
     const took = duration(end - step.start);
     label.textContent = took;
-    label.className = `took ${side((step.start - begin) / span, (end - begin) / span)}`;
     bar.title = `${step.id.replaceAll(":", " › ")}: ${took}${running ? ", running" : step.cut ? ", not finished" : ""}`;
+  }
+
+  /** Put how long each bar of a row took to where there is room for it; nowhere, where there is none. */
+  #label(steps, { begin, span }) {
+    const width = this.#axis.clientWidth;
+    const ends = steps.map((step) => ((step.end ?? begin + span) - begin) / span * width);
+    let taken = 0;
+    steps.forEach((step, index) => {
+      const { label } = this.#bar(step);
+      const left = ((step.start - begin) / span) * width;
+      const next = index + 1 < steps.length ? ((steps[index + 1].start - begin) / span) * width : width;
+      const needed = label.textContent.length * LETTER + 10;
+      let side = "none";
+      if (ends[index] - left > needed + 8) side = "inside";
+      else if (next - ends[index] > needed) side = "after";
+      else if (left - taken > needed) side = "before";
+      label.className = `took ${side}`;
+      taken = side === "after" ? ends[index] + needed : ends[index];
+    });
   }
 
   #density({ begin, span, count }) {
@@ -144,12 +166,6 @@ class TimelineView extends HTMLElement {
     }
     this.#axis.replaceChildren(...ticks);
   }
-}
-
-/** Return on which side of a bar there is room for how long it took. */
-function side(left, right) {
-  if (right < 0.8) return "after";
-  return right - left > 0.2 ? "inside" : "before";
 }
 
 function rowElement(name, whole, track, depth = 0) {
