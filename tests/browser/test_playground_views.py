@@ -177,3 +177,21 @@ async def test_ten_thousand_events_do_not_stall_the_page(page: Page, serve: Serv
     await page.get_by_label("Sequence").fill("5000")
     await expect(page.locator(".where")).to_have_text("5000 / 10000")
     assert (await page.locator(".words").inner_text()).endswith("4998 ")
+
+
+async def test_without_the_starts_of_steps_their_ends_tell(page: Page, serve: Serve) -> None:
+    """The preset `chat` has no ``step_started``: a step is drawn from how long it took."""
+    gate = Gate()
+    live = serve(branching(gate), framework="langgraph", streaming={**RUNS, "events": {"allowed": "chat"}})
+    await visit(page, live)
+    await run_json(page, '{"seen": []}')
+    await expect(node(page, "plan")).to_have_class("node done")
+    await expect(node(page, "left")).to_have_class("node idle")
+    gate.open()
+    await expect(page.locator(".pill")).to_have_text("Completed")
+    await expect(bar(page, "left")).to_have_class("bar done")
+    left, plan = await bar(page, "left").bounding_box(), await bar(page, "plan").bounding_box()
+    assert plan is not None
+    assert left is not None
+    assert left["width"] > plan["width"]
+    assert left["x"] >= plan["x"] + plan["width"] - 5  # a short bar is drawn at least three pixels wide

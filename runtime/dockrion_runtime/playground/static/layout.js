@@ -175,7 +175,7 @@ function coordinates(rows, links, bends, group) {
     const bend = { group, back: Boolean(back), points };
     bends.set(edge, bend);
     if (!back) continue;
-    const passed = all.filter((item) => item.rank >= to.rank && item.rank <= from.rank);
+    const passed = all.filter((item) => !item.point && item.rank >= to.rank && item.rank <= from.rank);
     bend.points = [{ x: rightmost(passed) + ROUND, y: (from.y + to.y) / 2 }];
     right = Math.max(right, bend.points[0].x);
   }
