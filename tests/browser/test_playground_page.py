@@ -103,6 +103,22 @@ async def test_four_hundred_pixels_are_enough(page: Page, serve: Serve, artefact
     await page.screenshot(path=artefacts / "narrow.png", full_page=True)
 
 
+async def test_the_policy_is_kept_and_nobody_else_is_asked(page: Page, serve: Serve) -> None:
+    complaints: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    gate = Gate()
+    gate.open()
+    live = serve(branching(gate), framework="langgraph", streaming=RUNS)
+    await visit(page, live)
+    await run_json(page, '{"seen": []}')
+    await expect(page.locator(".pill")).to_have_text("Completed")
+    await page.get_by_label("Sequence").fill("3")
+    assert complaints == []
+    assert all(url.startswith(live.url) for url in asked)
+
+
 # -- the keyboard -------------------------------------------------------------------------------
 
 

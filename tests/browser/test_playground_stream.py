@@ -99,7 +99,8 @@ def remembering() -> Any:
 
 
 async def test_a_chat_goes_on_turn_by_turn(page: Page, serve: Serve) -> None:
-    await visit(page, serve(remembering(), framework="langgraph"))
+    live = serve(remembering(), framework="langgraph")
+    await visit(page, live)
     message = page.get_by_role("textbox", name="Message")
     for turn, said in enumerate(("hello", "and again"), 1):
         await message.fill(said)
@@ -109,6 +110,10 @@ async def test_a_chat_goes_on_turn_by_turn(page: Page, serve: Serve) -> None:
         await expect(page.get_by_role("button", name="Send")).to_be_enabled()
     await page.locator(".turns button").first.click()
     await expect(page.locator("text-view .words")).to_have_text("message 1")
+    thread_id = (await page.locator("turns-list code").inner_text()).removeprefix("thread_id=")
+    said = {"messages": [{"role": "user", "content": "from elsewhere"}]}
+    answer = live.post("/invoke", said, params={"thread_id": thread_id}).json()
+    assert len(answer["output"]["messages"]) == 6  # the conversation is the one of that name
     await page.get_by_role("button", name="New conversation").click()
     await message.fill("hello")
     await message.press("Enter")

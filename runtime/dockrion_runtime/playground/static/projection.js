@@ -6,7 +6,6 @@ class State {
   constructor() {
     this.blocks = new Map(); // message or node → {label, kind, text}, in the order of their beginning
     this.nodes = new Map(); // id → {running, done, failed}
-    this.notes = [];
     this.progress = new Map();
     this.terminal = null;
     this.attempt = 1; // what another executor says is said anew
@@ -38,7 +37,7 @@ export class Projection {
 }
 
 function apply(state, event) {
-  (HANDLERS[event.type] ?? other)(state, event);
+  HANDLERS[event.type]?.(state, event);
 }
 
 const HANDLERS = {
@@ -66,17 +65,11 @@ const HANDLERS = {
   restarted(state, event) {
     state.attempt = event.attempt;
     for (const node of state.nodes.values()) node.running = 0;
-    other(state, event);
   },
   complete: end,
   error: end,
   cancelled: end,
-  started() {},
 };
-
-function other(state, event) {
-  state.notes.push(event);
-}
 
 function end(state, event) {
   state.terminal = event;

@@ -10,6 +10,7 @@ class TurnsList extends HTMLElement {
   #keeps = false;
   #open = null;
   #list = null;
+  #note = null;
 
   prepare(keepsThreads, open) {
     this.#keeps = keepsThreads;
@@ -17,11 +18,9 @@ class TurnsList extends HTMLElement {
     this.#list = make("ol", { className: "turns" });
     const fresh = make("button", { type: "button", className: "quiet", onclick: () => this.begin() }, "New");
     fresh.setAttribute("aria-label", "New conversation");
-    const note = keepsThreads
-      ? "What is said here goes on, turn by turn."
-      : "This agent remembers nothing: each message stands alone.";
+    this.#note = make("p", { className: "hint" });
     const head = make("div", { className: "head" }, make("h2", {}, "Conversation"), fresh);
-    this.replaceChildren(head, make("p", { className: "hint" }, note), this.#list);
+    this.replaceChildren(head, this.#note, this.#list);
     this.begin();
   }
 
@@ -31,7 +30,8 @@ class TurnsList extends HTMLElement {
     this.#list.replaceChildren();
     const bytes = crypto.getRandomValues(new Uint8Array(9)); // randomUUID is for https only
     this.#thread = this.#keeps ? `web-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}` : null;
-    this.title = this.#thread ? `thread_id ${this.#thread}` : "";
+    const kept = ["What is said here goes on, as ", make("code", {}, `thread_id=${this.#thread}`), "."];
+    this.#note.replaceChildren(...(this.#keeps ? kept : ["This agent remembers nothing: each message stands alone."]));
   }
 
   /** The conversation's name; null where the agent keeps none. */
