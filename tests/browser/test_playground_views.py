@@ -195,3 +195,26 @@ async def test_without_the_starts_of_steps_their_ends_tell(page: Page, serve: Se
     assert left is not None
     assert left["width"] > plan["width"]
     assert left["x"] >= plan["x"] + plan["width"] - 5  # a short bar is drawn at least three pixels wide
+
+
+async def test_how_long_bars_took_is_written_where_there_is_room(page: Page, serve: Serve) -> None:
+    gate = Gate()
+    gate.open()
+    await visit(page, serve(branching(gate), framework="langgraph", streaming=RUNS))
+    await run_json(page, '{"seen": []}')
+    await expect(page.locator(".pill")).to_have_text("Completed")
+    chart = await page.locator(".chart").bounding_box()
+    assert chart is not None
+    last = await page.locator(".events li").count()
+    for sequence in range(1, last + 1):
+        await page.get_by_label("Sequence").fill(str(sequence))
+        await expect(page.locator(".where")).to_have_text(f"{sequence} / {last}")
+        for label in await page.locator(".took:visible").all():
+            box = await label.bounding_box()
+            assert box is not None
+            assert chart["x"] <= box["x"]
+            assert box["x"] + box["width"] <= chart["x"] + chart["width"] + 1
+            inside = "inside" in (await label.get_attribute("class") or "")
+            around = await label.locator("..").bounding_box()
+            assert around is not None
+            assert not inside or box["width"] <= around["width"]

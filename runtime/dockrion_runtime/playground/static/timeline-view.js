@@ -11,7 +11,7 @@ const TICK_WIDTH = 64; // pixels that the text at a tick may need
 
 class TimelineView extends HTMLElement {
   #steps = null;
-  #bars = new Map(); // step → {bar, label}
+  #bars = new Map(); // step → {bar, label, end}, the last as far as it is drawn
   #layout = "";
   #lanes = [];
   #rows = null;
@@ -96,10 +96,12 @@ class TimelineView extends HTMLElement {
   }
 
   #place(step, { begin, span, at, count }) {
-    const { bar, label } = this.#bar(step);
+    const shown = this.#bar(step);
+    const { bar, label } = shown;
     const future = step.told ? step.from >= count : step.start > at;
     const running = !future && (step.until === null || step.until >= count);
     const end = running ? Math.max(at, step.start) : (step.end ?? at);
+    shown.end = end;
     bar.style.left = percent((step.start - begin) / span);
     bar.style.width = percent((end - step.start) / span);
     bar.className = `bar ${future ? "future" : running ? "running" : step.cut ? "cut" : "done"}`;
@@ -110,20 +112,18 @@ class TimelineView extends HTMLElement {
 
   /** Put how long each bar of a row took to where there is room for it; nowhere, where there is none. */
   #label(steps, { begin, span }) {
-    const width = this.#axis.clientWidth;
-    const ends = steps.map((step) => ((step.end ?? begin + span) - begin) / span * width);
+    const at = (time) => ((time - begin) / span) * this.#axis.clientWidth;
     let taken = 0;
     steps.forEach((step, index) => {
-      const { label } = this.#bar(step);
-      const left = ((step.start - begin) / span) * width;
-      const next = index + 1 < steps.length ? ((steps[index + 1].start - begin) / span) * width : width;
+      const { label, end } = this.#bar(step);
+      const next = steps[index + 1]?.start ?? begin + span;
       const needed = label.textContent.length * LETTER + 10;
       let side = "none";
-      if (ends[index] - left > needed + 8) side = "inside";
-      else if (next - ends[index] > needed) side = "after";
-      else if (left - taken > needed) side = "before";
+      if (at(end) - at(step.start) > needed + 8) side = "inside";
+      else if (at(next) - at(end) > needed) side = "after";
+      else if (at(step.start) - taken > needed) side = "before";
       label.className = `took ${side}`;
-      taken = side === "after" ? ends[index] + needed : ends[index];
+      taken = at(end) + (side === "after" ? needed : 0);
     });
   }
 
