@@ -44,9 +44,9 @@ def main() -> int:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
+def serving(agent: Path = AGENT) -> Iterator[str]:
     """Run the ``dockrion`` command on a free port of this machine; yields the server's address."""
-    command = [sys.executable, "-m", "dockrion_runtime.cli", "run", str(AGENT)]
+    command = [sys.executable, "-m", "dockrion_runtime.cli", "run", str(agent)]
     with subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", "0"], stdout=subprocess.PIPE, text=True
     ) as server:

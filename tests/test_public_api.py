@@ -23,10 +23,11 @@ EVENTS = """
 """
 
 ADAPTERS = """
-    Adapter AdapterError AgentCancelled AgentFailed AsyncAdapter Chats DescribesItself Driver EventStream
-    HandlerAdapter HasLifetime LangChainAdapter LangGraphAdapter LangGraphBackend LoadError MissingExtra
-    NoWorkerThreads ObjectAdapter Resumes StreamingAdapter UnknownFramework WorkerPool abandoned_threads
-    adapter_of as_stream available_frameworks get_adapter load_entrypoint register_adapter
+    Adapter AdapterError AgentCancelled AgentFailed AgentGraph AsyncAdapter Chats DescribesItself
+    Drawable Driver EventStream GraphEdge GraphNode HandlerAdapter HasLifetime LangChainAdapter
+    LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads ObjectAdapter Resumes
+    StreamingAdapter UnknownFramework WorkerPool abandoned_threads adapter_of as_stream
+    available_frameworks get_adapter load_entrypoint register_adapter
 """
 
 SDK = """

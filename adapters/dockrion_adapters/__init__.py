@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import Adapter, AsyncAdapter, Chats, DescribesItself, HasLifetime, Resumes, StreamingAdapter
+from .base import (
+    Adapter,
+    AgentGraph,
+    AsyncAdapter,
+    Chats,
+    DescribesItself,
+    Drawable,
+    GraphEdge,
+    GraphNode,
+    HasLifetime,
+    Resumes,
+    StreamingAdapter,
+)
 from .detect import adapter_of
 from .driver import Driver
 from .entrypoint import load_entrypoint
@@ -35,11 +47,15 @@ __all__ = [
     "AdapterError",
     "AgentCancelled",
     "AgentFailed",
+    "AgentGraph",
     "AsyncAdapter",
     "Chats",
     "DescribesItself",
+    "Drawable",
     "Driver",
     "EventStream",
+    "GraphEdge",
+    "GraphNode",
     "HandlerAdapter",
     "HasLifetime",
     "LangChainAdapter",

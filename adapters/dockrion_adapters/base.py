@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 from dockrion_events import EventsFilter, StreamContext
 
@@ -113,6 +113,50 @@ class Chats(Protocol):
 
     def chat_payload(self, message: str) -> Any:
         """Return the payload that says ``message``, or None where the agent takes no such thing."""
+
+
+class GraphNode(TypedDict):
+    """A node of an agent's graph.
+
+    ``id`` is its path of names from the outermost graph, joined by ``:``, which a `StepEvent` has in its
+    ``namespace`` (there with the id of a task behind each name) and ``node_name``. What is before the last
+    ``:`` names the node that the graph around it runs in; such a node is not listed itself. ``kind`` is
+    ``start`` or ``end`` for what only marks where the graph begins or ends.
+    """
+
+    id: str
+    name: str
+    kind: Literal["start", "node", "end"]
+
+
+class GraphEdge(TypedDict):
+    """A way from one node to another, by their ids; a conditional one is not always taken.
+
+    ``label`` names what decides for it, where that has a name.
+    """
+
+    source: str
+    target: str
+    conditional: bool
+    label: str | None
+
+
+class AgentGraph(TypedDict):
+    """An agent's graph, as JSON; whoever draws it chooses the layout."""
+
+    nodes: list[GraphNode]
+    edges: list[GraphEdge]
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """Optional: an adapter whose agent is a graph that can be drawn."""
+
+    def graph(self) -> AgentGraph | None:
+        """Return the graph with its subgraphs; None where it is only known within an execution.
+
+        May take a while, and be called from any thread.
+        """
 
 
 @runtime_checkable

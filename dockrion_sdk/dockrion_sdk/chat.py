@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from dockrion_adapters import Adapter, Chats
 
@@ -10,6 +11,8 @@ from .dockfile import Dockfile
 
 _PLAIN: Final = "query"
 """The field that a message goes to, where nothing says otherwise."""
+
+_PROBE: Final = "Hello"
 
 
 def chat_payload(message: str, adapter: Adapter, dockfile: Dockfile | None = None) -> Any:
@@ -25,7 +28,45 @@ def chat_payload(message: str, adapter: Adapter, dockfile: Dockfile | None = Non
     return {_field(dockfile): message}
 
 
+class ChatSlot(NamedTuple):
+    """A payload that says something, and the path of keys and indexes in it to where the message stands."""
+
+    payload: dict[str, Any]
+    path: list[str | int]
+
+
+def chat_slot(adapter: Adapter, dockfile: Dockfile | None = None) -> ChatSlot | None:
+    """Return how a message is said to an agent that is known to take one, as its client would send it.
+
+    None where only the field ``query`` could be guessed, or where the payload is no JSON object.
+    """
+    payload = adapter.chat_payload(_PROBE) if isinstance(adapter, Chats) else None
+    if payload is None and _named_field(dockfile) is not None:
+        payload = chat_payload(_PROBE, adapter, dockfile)
+    path = _path_to_probe(payload)
+    return ChatSlot(payload, path) if isinstance(payload, dict) and path is not None else None
+
+
+def _path_to_probe(value: Any) -> list[str | int] | None:
+    if value == _PROBE:
+        return []
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    for key, item in items:
+        path = _path_to_probe(item)
+        if path is not None:
+            return [key, *path]
+    return None
+
+
 def _field(dockfile: Dockfile | None) -> str:
+    return _named_field(dockfile) or _PLAIN
+
+
+def _named_field(dockfile: Dockfile | None) -> str | None:
     schema = (dockfile.io_schema.input if dockfile is not None else None) or {}
     properties: dict[str, Any] = schema.get("properties") or {}
     texts = [name for name, field in properties.items() if _is_text(field)]
@@ -33,7 +74,7 @@ def _field(dockfile: Dockfile | None) -> str:
     for names in (required, texts):
         if len(names) == 1:
             return names[0]
-    return _PLAIN
+    return None
 
 
 def _is_text(field: Any) -> bool:

@@ -83,6 +83,26 @@ class CancelledRun(msgspec.Struct):
     status: Literal["cancelled"]
 
 
+class RunTicket(msgspec.Struct, kw_only=True):
+    """What follows one run, and the addresses with it; ``expires_in`` is in seconds.
+
+    The ticket is null where no key is needed. ``ws_url`` is there where WebSockets are.
+    """
+
+    ticket: str | None
+    expires_in: int | None
+    events_url: str
+    ws_url: str | UnsetType = UNSET
+
+
+class SocketTicket(msgspec.Struct, kw_only=True):
+    """What opens one WebSocket, once, and its address with it; null where no key is needed."""
+
+    ticket: str | None
+    expires_in: int | None
+    ws_url: str
+
+
 class Health(msgspec.Struct):
     """The process lives."""
 
@@ -115,8 +135,22 @@ class RunsInfo(msgspec.Struct):
     subscribers: int
 
 
+class Chat(msgspec.Struct):
+    """How a message is said to the agent: in ``payload``, in place of the text at ``path``.
+
+    ``keeps_threads`` says whether executions with the same ``thread_id`` belong together.
+    """
+
+    payload: dict[str, Any]
+    path: list[str | int]
+    keeps_threads: bool
+
+
 class Info(msgspec.Struct):
-    """What the agent is. ``active`` counts executions; ``agent`` is what its adapter tells of it."""
+    """What the agent is. ``active`` counts executions; ``agent`` is what its adapter tells of it.
+
+    ``chat`` is null where nothing is known of messages; ``graph`` says whether there is one to draw.
+    """
 
     name: str
     description: str
@@ -125,6 +159,8 @@ class Info(msgspec.Struct):
     events: list[str]
     expose: Exposed
     auth: str
+    chat: Chat | None
+    graph: bool
     active: int
     runs: RunsInfo | None
     abandoned_threads: int

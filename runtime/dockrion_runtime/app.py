@@ -18,9 +18,12 @@ from .auth import authenticator
 from .observability.exposition import metrics_route
 from .openapi import assets_router, openapi_config
 from .options import options_routes
+from .playground import playground_routes
 from .problems import EXCEPTION_HANDLERS
 from .routes import VERSION, informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
+from .tickets.hiding import hide_tickets
+from .tickets.routes import ticket_routes
 from .wires.protocols import protocol_routes
 from .wires.routes import socket_routes
 
@@ -71,8 +74,10 @@ def create_app(
         *invoking_routes(service),
         *(run_routes(service, runs) if runs is not None else ()),
         *(socket_routes(service, runs, guard) if "websocket" in expose.streaming else ()),
+        *ticket_routes(service, runs, guard),
         *protocol_routes(service, runs),
         *informing_routes(service),
+        *playground_routes(service),
         *([metrics_route(service, runs, VERSION)] if dockfile.observability.metrics else ()),
     ]
     app = Litestar(
@@ -87,6 +92,8 @@ def create_app(
         logging_config=None,
         debug=False,
     )
+    if guard is not None:
+        app.asgi_handler = hide_tickets(app.asgi_handler)
     app.state.service = service
     app.state.startup_error = None
     return app

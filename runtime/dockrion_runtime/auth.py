@@ -14,6 +14,8 @@ from litestar.handlers import BaseRouteHandler
 from dockrion_sdk import Dockfile, DockfileError, Problem
 
 from . import problems
+from .tickets.hiding import ticket_of
+from .tickets.signing import PURPOSE, Purpose, Tickets
 
 OPEN: Final = "open_to_all"
 """The ``opt`` of a route that needs no key."""
@@ -56,6 +58,10 @@ class KeyRing:
                 found = owner
         return found
 
+    def keys_of(self, owner: str) -> list[bytes]:
+        """Return an owner's keys, as they were given."""
+        return [key for key, whose in self._keys if whose == owner]
+
     @property
     def secrets(self) -> list[str]:
         """The keys themselves, for redaction."""
@@ -70,15 +76,35 @@ class Authenticator:
         self._header = header
         self._allow_bearer = allow_bearer
         self.secrets = ring.secrets
+        self.tickets = Tickets(ring.keys_of)
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        purpose = handler.opt.get(PURPOSE)
+        if purpose is None and ticket_of(connection) is not None:
+            raise self._refusal("a ticket opens the events of one run, or one socket, and nothing else")
         if not handler.opt.get(OPEN):
-            self.authenticate(connection)
+            self.authenticate(connection, purpose)
 
-    def authenticate(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-        """Find the owner of a request or a socket. Raises `Problem` 401."""
+    def authenticate(
+        self, connection: ASGIConnection[Any, Any, Any, Any], purpose: Purpose | None = None
+    ) -> None:
+        """Find the owner of a request or a socket, which a ticket for ``purpose`` opens as well.
+
+        Raises `Problem` 401.
+        """
         if any(name.lower() in _IN_QUERY for name in connection.query_params):
             raise self._refusal("a key in a query string ends up in logs, so it is refused there")
+        ticket = ticket_of(connection)
+        if ticket is None or purpose is None:
+            owner = self._owner_of_key(connection)
+        else:
+            grant = self.tickets.check(ticket, purpose, connection.path_params.get("run_id", ""))
+            if grant is None:
+                raise self._refusal("the ticket is not for this, was used or is too old; ask for another")
+            owner = grant.owner
+        connection.scope["state"]["owner"] = owner
+
+    def _owner_of_key(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str:
         key = connection.headers.get(self._header)
         if key is None and self._allow_bearer:
             scheme, _, token = connection.headers.get("authorization", "").partition(" ")
@@ -88,15 +114,16 @@ class Authenticator:
         owner = self._ring.owner(key)
         if owner is None:
             raise self._refusal("the API key is not valid")
-        connection.scope["state"]["owner"] = owner
+        return owner
 
     def _refusal(self, why: str) -> problems.Problem:
         bearer = " or as 'Authorization: Bearer …'" if self._allow_bearer else ""
         return problems.Problem(
             401,
             "UNAUTHORIZED",
-            f"{why}; send it in the header {self._header}{bearer}",
+            f"{why}; a key goes into the header {self._header}{bearer}",
             headers={"WWW-Authenticate": "Bearer" if self._allow_bearer else "ApiKey"},
+            header=self._header,
         )
 
 

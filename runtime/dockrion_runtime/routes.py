@@ -12,12 +12,13 @@ from litestar import Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp
 
-from dockrion_adapters import DescribesItself, abandoned_threads
+from dockrion_adapters import AgentGraph, DescribesItself, Drawable, abandoned_threads
 from dockrion_adapters.stream import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
 from dockrion_events.bus.names import ID
+from dockrion_sdk.chat import chat_slot
 
-from .answers import Exposed, Health, Info, Invocation, Ready, Schemas
+from .answers import Chat, Exposed, Health, Info, Invocation, Ready, Schemas
 from .auth import OPEN, owner_of
 from .openapi import ANY_CODE, Describer, Headers, answer, header, parameter, stream
 from .problems import Problem, overloaded
@@ -222,6 +223,8 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
         state = await service.state()
         return Response(Ready(state, dockfile.agent.name), status_code=200 if state == "ready" else 503)
 
+    chat = _chat(service)
+
     @get(
         "/info",
         tags=["agent"],
@@ -240,6 +243,8 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             events=list(service.events_filter.allowed),
             expose=Exposed(expose.rest, list(expose.streaming), list(expose.protocols)),
             auth=dockfile.auth.mode,
+            chat=chat,
+            graph=isinstance(adapter, Drawable),
             active=service.active,
             runs=None if service.runs is None else service.runs.info(),
             abandoned_threads=abandoned_threads(),
@@ -260,7 +265,38 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             events={name: msgspec.json.schema(cls) for name, cls in EVENT_CLASSES.items()},
         )
 
+    @get(
+        "/graph",
+        tags=["agent"],
+        summary="The nodes and edges of the agent's graph",
+        operation_id="graph",
+        operation_class=describe(
+            {200: answer("AgentGraph", "The graph, without any layout.")}, refusals={404: ("NO_GRAPH",)}
+        ),
+    )
+    async def graph() -> AgentGraph:
+        adapter = service.agent.adapter
+        assert isinstance(adapter, Drawable), "the route is not there without"
+        drawn = await asyncio.to_thread(adapter.graph)
+        if drawn is None:
+            raise Problem(404, "NO_GRAPH", "the agent's graph is made anew for each execution")
+        return drawn
+
     handlers: list[BaseRouteHandler] = [health, ready]
     if dockfile.expose.rest:
         handlers += [info, schema]
+        if isinstance(service.agent.adapter, Drawable):
+            handlers.append(graph)
     return handlers
+
+
+def _chat(service: Service) -> Chat | None:
+    """Return how a client says a message to the agent; None where that is not known, or not so simple."""
+    slot = chat_slot(service.agent.adapter, service.dockfile)
+    if slot is None:
+        return None
+    try:
+        service.check_payload(slot.payload)
+    except Problem:
+        return None
+    return Chat(**slot._asdict(), keeps_threads=service.agent.keeps_threads)

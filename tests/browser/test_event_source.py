@@ -77,3 +77,12 @@ async def test_an_event_source_comes_back_from_cuts_and_sees_each_event_once(
         assert proxy.lost == len(cuts)
     follows(seen, 160)
     assert statuses == [200] * (len(cuts) + 1) + [204]
+
+
+async def test_with_a_ticket_where_there_are_keys(page: Page, serve: Serve) -> None:
+    env, headers = {"DOCKRION_API_KEY": "alice:key-of-alice"}, {"X-API-Key": "key-of-alice"}
+    live = serve(talk, streaming={"async_runs": True}, env=env, auth={"mode": "api_key"})
+    run_id = live.post("/runs", headers=headers).json()["run_id"]
+    address = live.post(f"/runs/{run_id}/ticket", headers=headers).json()["events_url"]
+    await page.goto(f"{live.url}/health")
+    follows(await page.evaluate(FOLLOW, address), 5)

@@ -51,6 +51,7 @@ def test_says_where_it_serves_once_it_does(dockrion: Any) -> None:
             "  POST   /invoke/stream  Stream one execution of the agent",
             "  GET    /info           What the agent is and what it streams",
             "  GET    /schema         JSON Schemas of the input, the output and the events",
+            f"  playground http://localhost:{port}/",
             f"  docs http://localhost:{port}/docs",
             "  auth off: whoever reaches the port may call",
             "Ctrl-C stops it",
@@ -58,6 +59,17 @@ def test_says_where_it_serves_once_it_does(dockrion: Any) -> None:
         served.post("/invoke", {})
         assert served.out.read_text().endswith("handling\n")  # what an agent prints appears at once
         assert served.err.read_text() == ""
+
+
+def test_no_playground_goes_before_the_dockfile(dockrion: Any) -> None:
+    agent(dockrion)
+    with dockrion.run("--no-playground") as served:
+        assert httpx.get(served.url).status_code == 404
+        assert "playground" not in served.out.read_text()
+    agent(dockrion, "expose: {playground: false}")
+    with dockrion.run("--playground") as served:
+        assert httpx.get(served.url).status_code == 200
+        assert f"  playground {served.url}/" in served.out.read_text()
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])

@@ -21,7 +21,8 @@ WHOLE = [
 ]
 
 EXPOSE = [
-    ("prt: 1", "prt: unknown key; did you mean 'port'? Valid: rest, streaming, protocols, port"),
+    ("rest: false, playground: true", "playground: the playground needs rest; set rest: true"),
+    ("prt: 1", "prt: unknown key; did you mean 'port'? Valid: rest, streaming, protocols, playground, port"),
     ("port: 65536", "port: expected a number of at most 65535, got 65536"),
     ("port: -1", "port: expected a number of at least 0, got -1"),
     ("port: http", "port: expected a whole number, got 'http'"),

@@ -30,6 +30,7 @@ def test_defaults(load_text: Load) -> None:
             "rest": True,
             "streaming": ("sse",),
             "protocols": (),
+            "playground": True,
             "port": 8080,
             "host": "0.0.0.0",
             "public_url": None,

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -83,6 +83,11 @@ class Live:
         while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Tell the server to end, if it has not ended yet."""
+        with suppress(RuntimeError):  # its loop is closed
+            self.loop.call_soon_threadsafe(setattr, self.server, "should_exit", True)
 
     def get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = self.get("/info").json()
@@ -184,6 +189,6 @@ def serve() -> Iterator[Serve]:
 
     yield start
     for live, thread in running:
-        live.loop.call_soon_threadsafe(setattr, live.server, "should_exit", True)
+        live.stop()
         thread.join(DEADLINE)
         assert not thread.is_alive(), "the server did not end"

@@ -18,11 +18,13 @@ from dockrion_events import (
     get_current_context,
 )
 
+from ..base import AgentGraph
 from ..entrypoint import load_entrypoint
 from ..errors import LoadError
 from ..stream import EventStream, silent_context, stream_context
 from ..threads import WorkerPool, run_blocking
 from .backend import LangGraphBackend
+from .drawing import agent_graph
 from .execution import Execution
 from .progress import marked, read_progress
 from .savers import Savers
@@ -76,6 +78,11 @@ class LangGraphAdapter:
             "nodes": [name for name in graph.nodes if not name.startswith("__")],
             "checkpointer": type(saver).__name__ if isinstance(saver, BaseCheckpointSaver) else None,
         }
+
+    def graph(self) -> AgentGraph | None:
+        """Return the graph's nodes and edges; None for a factory that makes one for each execution."""
+        graph = self._loaded().ready
+        return None if graph is None else agent_graph(graph)
 
     def chat_payload(self, message: str) -> Any:
         """Return the message as the state wants it, where the state has ``messages``."""

@@ -97,15 +97,16 @@ class CORS(Section):
 class Expose(Section):
     """`expose`: how the server is reached.
 
-    `port` 0 takes any free port; `public_url` is where clients find the server, in place of what a request
-    says; `streaming` is empty for `none`; `protocols` are spoken besides, over the
-    runs; `max_body_bytes` is in bytes; `max_concurrent` counts invocations and direct streams together;
-    `shutdown_grace` is in seconds.
+    `playground` is the page at `/`, which needs what `rest` tells. `port` 0 takes any free port;
+    `public_url` is where clients find the server, in place of what a request says; `streaming` is empty
+    for `none`; `protocols` are spoken besides, over the runs; `max_body_bytes` is in bytes;
+    `max_concurrent` counts invocations and direct streams together; `shutdown_grace` is in seconds.
     """
 
     rest: bool = True
     streaming: Streamings = ("sse",)
     protocols: Protocols = ()
+    playground: bool = True
     port: Port = 8080
     host: NonEmpty = "0.0.0.0"
     public_url: PublicURL = None
@@ -113,6 +114,13 @@ class Expose(Section):
     max_body_bytes: Count = 10 * 1024 * 1024
     max_concurrent: Count = 256
     shutdown_grace: Seconds = 30.0
+
+    @classmethod
+    def check_keys(cls, given: Mapping[str, Any]) -> Faults:
+        """Hold the keys that need each other together."""
+        if given.get("playground") is True and given.get("rest") is False:
+            hint = "set rest: true, for the page asks /info and /schema"
+            yield ("playground",), fault("the playground needs rest", hint=hint, told=True)
 
 
 class StreamingEvents(Section):

@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from dockrion_sdk import Dockfile
 
+from ..playground import has_playground
 from ..service import Service
 
 _OFFERED: Final = frozenset({"agent", "runs", "a2a"})
@@ -58,10 +59,12 @@ def announcement(app: Litestar, host: str, port: int) -> str:
     address = url(host, port)
     offered = routes(app)
     width = max((len(route.path) for route in offered), default=0)
+    page = [f"  playground {address}/"] if has_playground(dockfile) else []
     return "\n".join(
         [
             f"{dockfile.agent.name} ({service.agent.adapter.framework}) is served at {address}",
             *(f"  {route.method:6} {route.path:{width}}  {route.summary}" for route in offered),
+            *page,
             f"  docs {address}/docs",
             f"  auth {auth_line(dockfile)}",
         ]

@@ -31,11 +31,19 @@ def run(
     executor: Annotated[
         bool, typer.Option("--executor/--no-executor", help="Execute runs here, or leave that to workers.")
     ] = True,
+    playground: Annotated[
+        bool | None,
+        typer.Option(
+            "--playground/--no-playground",
+            help="In place of expose.playground: the page at /.",
+            show_default=False,
+        ),
+    ] = None,
     env_file: EnvFile = None,
     verbose: Verbose = False,
 ) -> None:
     """Serve the agent over HTTP until Ctrl-C or SIGTERM."""
-    settings = Settings(path, env_file, host, port, verbose, executor)
+    settings = Settings(path, env_file, host, port, verbose, executor, playground)
     with told(verbose) as teller:
         if reload and workers > 1:
             raise Failure("--reload serves by one process", "leave --workers out", code=USAGE)

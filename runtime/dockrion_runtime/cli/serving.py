@@ -20,7 +20,7 @@ from .logs import log_to_stderr
 
 @dataclass(frozen=True)
 class Settings:
-    """What `dockrion run` was told; ``host`` and ``port`` go before those of the Dockfile.
+    """What `dockrion run` was told; ``host``, ``port`` and ``playground`` go before those of the Dockfile.
 
     ``executing`` says whether it executes the runs it accepts.
     """
@@ -31,6 +31,7 @@ class Settings:
     port: int | None = None
     verbose: bool = False
     executing: bool = True
+    playground: bool | None = None
 
 
 def serve_agent(
@@ -52,8 +53,10 @@ def serve_agent(
     log.show_as(dockfile.observability.logs)
     expose = dockfile.expose
     if grace is not None:
-        shorter = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
-        dockfile = dockfile.model_copy(update={"expose": shorter})
+        expose = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
+    if settings.playground is not None:
+        expose = expose.model_copy(update={"playground": settings.playground})
+    dockfile = dockfile.model_copy(update={"expose": expose})
     if not settings.executing:
         needs_shared_store(dockfile, "--no-executor leaves runs to other processes")
     app = create_app(dockfile, executing=settings.executing)

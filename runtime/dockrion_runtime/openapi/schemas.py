@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dockrion_adapters import AgentGraph
 from dockrion_events import EVENT_CLASSES
 from dockrion_events.events import CONFIGURABLE, CUSTOM_NAME, CUSTOM_PREFIX, CustomEvent, Event
 from dockrion_sdk import Dockfile
@@ -22,13 +23,16 @@ from ..answers import (
     Ready,
     Run,
     RunPage,
+    RunTicket,
     Schemas,
+    SocketTicket,
 )
 
 COMPONENTS: Final = "#/components/schemas/"
 
 ANSWERS: Final = (
-    Invocation, AcceptedRun, Run, RunPage, CancelledRun, Health, Ready, Info, Schemas, ProblemDocument,
+    Invocation, AcceptedRun, Run, RunPage, CancelledRun, RunTicket, SocketTicket,
+    Health, Ready, Info, Schemas, AgentGraph, ProblemDocument,
 )  # fmt: skip
 
 OF_RUNS_ONLY: Final = frozenset({"restarted", "gap"})
@@ -60,7 +64,7 @@ def event_schemas() -> dict[str, Any]:
     return {cls.__name__: _event(name, found[cls.__name__]) for name, cls in classes.items()}
 
 
-def _of_structs(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
+def _of_structs(structs: Iterable[type]) -> dict[str, Any]:
     _, found = msgspec.json.schema_components(structs, ref_template=COMPONENTS + "{name}")
     for schema in found.values():
         if "description" in schema:

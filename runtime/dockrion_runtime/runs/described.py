@@ -25,9 +25,9 @@ CURSOR: Final = re.compile(rf"[0-9]{{1,17}}:{ID.pattern}")
 
 _ID: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{ID.pattern}$"}
 _SEQUENCE: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
-_RUN_ID: Final = parameter("run_id", "The run.", {"type": "string"}, place="path")
+RUN_ID: Final = parameter("run_id", "The run.", {"type": "string"}, place="path")
 _LOCATION: Final[Headers] = {"Location": header("The run's address.")}
-_STORE: Final = "STORE_UNAVAILABLE"
+STORE: Final = "STORE_UNAVAILABLE"
 
 
 class RunOperations:
@@ -68,7 +68,7 @@ class RunOperations:
             },
             parameters=parameters,
             body=self._describe.payload(),
-            refusals={**refusals, 409: ("RUN_EXISTS",), 503: ("SHUTTING_DOWN", _STORE)},
+            refusals={**refusals, 409: ("RUN_EXISTS",), 503: ("SHUTTING_DOWN", STORE)},
         )
 
     def listing(self) -> type[Operation]:
@@ -81,15 +81,15 @@ class RunOperations:
                 parameter("limit", "Runs on a page.", size),
                 parameter("cursor", "`next` of the page before.", cursor),
             ],
-            refusals={400: ("INVALID_LIMIT", "INVALID_CURSOR"), 503: (_STORE,)},
+            refusals={400: ("INVALID_LIMIT", "INVALID_CURSOR"), 503: (STORE,)},
         )
 
     def show(self) -> type[Operation]:
         """GET /runs/{run_id}"""
         return self._describe(
             {200: answer(Run, "The run.")},
-            parameters=[_RUN_ID],
-            refusals={404: ("RUN_NOT_FOUND",), 503: (_STORE,)},
+            parameters=[RUN_ID],
+            refusals={404: ("RUN_NOT_FOUND",), 503: (STORE,)},
         )
 
     def follow(self) -> type[Operation]:
@@ -102,7 +102,7 @@ class RunOperations:
                 204: nothing("The run has ended, and the client has seen its last event."),
             },
             parameters=[
-                _RUN_ID,
+                RUN_ID,
                 parameter("from_sequence", "The first event to send; 0 is the first one kept.", _SEQUENCE),
                 parameter(
                     "Last-Event-ID",
@@ -118,7 +118,7 @@ class RunOperations:
                 400: ("INVALID_CURSOR", "INVALID_TIMEOUT"),
                 404: ("RUN_NOT_FOUND",),
                 429: ("TOO_MANY_SUBSCRIBERS",),
-                503: ("SHUTTING_DOWN", _STORE),
+                503: ("SHUTTING_DOWN", STORE),
             },
         )
 
@@ -127,6 +127,6 @@ class RunOperations:
         told = "Why; the `cancelled` event says it. Cut at 1,000 characters."
         return self._describe(
             {200: answer(CancelledRun, "It is cancelled, now or before.")},
-            parameters=[_RUN_ID, parameter("reason", told, {"type": "string"})],
-            refusals={404: ("RUN_NOT_FOUND",), 409: ("RUN_ENDED",), 503: (_STORE,)},
+            parameters=[RUN_ID, parameter("reason", told, {"type": "string"})],
+            refusals={404: ("RUN_NOT_FOUND",), 409: ("RUN_ENDED",), 503: (STORE,)},
         )

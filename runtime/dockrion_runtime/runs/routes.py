@@ -22,6 +22,7 @@ from ..answers import AcceptedRun, CancelledRun, Run, RunError, RunPage
 from ..auth import owner_of
 from ..problems import Problem, handle_problem, unavailable
 from ..service import Service
+from ..tickets.signing import PURPOSE
 from ..wire import Answer, AnyRequest, header, query
 from .cursor import position, timeout
 from .described import CANCEL, CURSOR, FOLLOW, GET, LONGEST_PAGE, PAGE, RunOperations
@@ -93,6 +94,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
     @get(
         "/runs/{run_id:str}/events",
+        opt={PURPOSE: "run"},
         tags=["runs"],
         summary="Follow a run's events, from any point on",
         operation_id=FOLLOW,

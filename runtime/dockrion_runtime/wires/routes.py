@@ -20,6 +20,7 @@ from ..problems import PROBLEM_JSON, Problem, problem_body, unavailable
 from ..runs.cursor import position, timeout
 from ..runs.service import Runs
 from ..service import Service
+from ..tickets.signing import PURPOSE, Purpose
 from .line import UNEXPECTED, UNSUPPORTED, AnySocket, Line
 from .run_socket import RunSocket
 from .session import Session
@@ -33,9 +34,9 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
     events = service.dockfile.streaming.events
     heartbeat = events.heartbeat_interval if service.events_filter.is_allowed("heartbeat") else None
 
-    @websocket("/invoke/ws", opt={OPEN: True})
+    @websocket("/invoke/ws", opt={OPEN: True, PURPOSE: "socket"})
     async def invoke(socket: AnySocket) -> None:
-        if not await _admitted(socket, guard):
+        if not await _admitted(socket, guard, "socket"):
             return
         await socket.accept()
         line = Line(socket)
@@ -47,10 +48,10 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
             service.sockets.discard(session)
             await asyncio.shield(asyncio.create_task(session.close()))
 
-    @websocket("/runs/{run_id:str}/ws", opt={OPEN: True})
+    @websocket("/runs/{run_id:str}/ws", opt={OPEN: True, PURPOSE: "run"})
     async def follow(socket: AnySocket, run_id: FromPath[str]) -> None:
         assert runs is not None
-        if not await _admitted(socket, guard):
+        if not await _admitted(socket, guard, "run"):
             return
         line = Line(socket)
         try:
@@ -84,10 +85,10 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
     return [invoke] if runs is None else [invoke, follow]
 
 
-async def _admitted(socket: AnySocket, guard: Authenticator | None) -> bool:
+async def _admitted(socket: AnySocket, guard: Authenticator | None, purpose: Purpose) -> bool:
     if guard is not None:
         try:
-            guard.authenticate(socket)
+            guard.authenticate(socket, purpose)
         except Problem as problem:
             await _refuse(socket, problem)
             return False
