@@ -39,10 +39,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
             started = time.monotonic()
             output = await _bounded(service, payload, config, request_id)
             latency = time.monotonic() - started
-        adapter = service.agent.adapter
-        metadata = {"agent": adapter.agent_name, "framework": adapter.framework, "latency_seconds": latency}
-        body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
-        return Answer(body, 200, (b"x-request-id", request_id.encode()))
+        return Answer(invocation(service, output, latency), 200, (b"x-request-id", request_id.encode()))
 
     @post("/invoke/stream", status_code=200, tags=["agent"], summary="Stream one execution of the agent")
     async def invoke_stream(request: Request[Any, Any, Any]) -> ASGIApp:
@@ -68,6 +65,17 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     if "sse" in expose.streaming:
         handlers.append(invoke_stream)
     return handlers
+
+
+def invocation(service: Service, output: bytes, latency_seconds: float) -> bytes:
+    """Return what `/invoke` answers, for an output that is JSON already."""
+    adapter = service.agent.adapter
+    metadata = {
+        "agent": adapter.agent_name,
+        "framework": adapter.framework,
+        "latency_seconds": latency_seconds,
+    }
+    return b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
 
 
 async def _bounded(service: Service, payload: Any, config: dict[str, Any], request_id: str) -> bytes:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from jsonschema import Draft202012Validator
 from litestar import Litestar
 
 from dockrion_sdk import Dockfile, load_dockfile
@@ -63,9 +64,14 @@ def not_started(error: BaseException) -> Failure:
 
 def checked_payload(text: str, dockfile: Dockfile) -> dict[str, Any]:
     """Return the payload of ``-p``, held against ``io_schema.input``."""
+    return payload_of(text, validator(dockfile.io_schema.input))
+
+
+def payload_of(text: str, schema: Draft202012Validator | None = None) -> dict[str, Any]:
+    """Return the payload of ``-p``, a JSON object. Raises `Failure`."""
     data = payload_bytes(text)
     try:
-        return read_payload(data, validator(dockfile.io_schema.input), name="the payload")
+        return read_payload(data, schema, name="the payload")
     except Problem as problem:
         errors = problem.extra.get("errors", [])
         more = [f"{fault['path']}: {fault['message']}" for fault in errors[1:]]

@@ -33,6 +33,8 @@ EnvFile = Annotated[
         show_default=False,
     ),
 ]
+AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
+AsJSONLines = Annotated[bool, typer.Option("--json", help="One JSON document a line on stdout.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show tracebacks.")]
 
 
@@ -51,6 +53,14 @@ def chosen_events(text: str) -> str | list[str]:
     except InvalidFilter as error:
         raise typer.BadParameter(str(error)) from None
     return events
+
+
+def completed_events(incomplete: str) -> list[str]:
+    """Return what ``PRESET|LIST`` may go on with: for a shell."""
+    before, comma, last = incomplete.rpartition(",")
+    names = (*CONFIGURABLE, CUSTOM_PREFIX) if comma else (*PRESETS, *CONFIGURABLE, CUSTOM_PREFIX)
+    given = before.split(",")
+    return [before + comma + name for name in names if name.startswith(last) and name not in given]
 
 
 def _is_event(name: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+import time
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -12,28 +13,41 @@ import typer
 from dockrion_adapters.stream import outcome_of
 
 from ..app import create_app
+from ..routes import invocation
 from ..service import Service
 from ..stream import OutputInvalid
 from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import TRACEBACK_HINT, Failure, describe, told
 from .logs import log_to_stderr
 from .options import HERE, DockfilePath, EnvFile, PayloadText, Verbose
+from .waiting import waiting
 
 
 def try_agent(
-    payload: PayloadText, path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False
+    payload: PayloadText,
+    path: DockfilePath = HERE,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print what POST /invoke answers, in one line.")
+    ] = False,
+    env_file: EnvFile = None,
+    verbose: Verbose = False,
 ) -> None:
     """Execute the agent once and print its output as JSON; nothing else goes to stdout."""
-    with told(verbose) as teller, own_stdout() as out:
+    with told(verbose, json) as teller, own_stdout() as out:
         log_to_stderr(teller, level=logging.WARNING, failures=False)
         dockfile = read_dockfile(path, env_file, teller)
         data = checked_payload(payload, dockfile)
-        app = create_app(dockfile)
+        with waiting("loading the agent"):
+            app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app) as service:
-                output = await _output(service, data)
-            out.write(msgspec.json.format(output, indent=2).decode() + "\n")
+                started = time.monotonic()
+                with waiting("executing the agent"):
+                    output = await _output(service, data)
+                latency = time.monotonic() - started
+            text = invocation(service, output, latency) if json else msgspec.json.format(output, indent=2)
+            out.write(text.decode() + "\n")
             return 0
 
         code = run_agent(main())

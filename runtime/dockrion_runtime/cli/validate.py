@@ -7,6 +7,7 @@ import logging
 import typer
 from litestar import Litestar
 
+from dockrion_events import encode_json
 from dockrion_sdk import Dockfile
 
 from ..app import create_app
@@ -15,23 +16,42 @@ from .agent import own_stdout, read_dockfile, run_agent, running
 from .announce import auth_line, routes
 from .failure import told
 from .logs import log_to_stderr
-from .options import HERE, DockfilePath, EnvFile, Verbose
+from .options import HERE, AsJSON, DockfilePath, EnvFile, Verbose
+from .waiting import waiting
 
 
-def validate(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False) -> None:
+def validate(
+    path: DockfilePath = HERE, env_file: EnvFile = None, json: AsJSON = False, verbose: Verbose = False
+) -> None:
     """Check the Dockfile and load the agent; tell every problem."""
-    with told(verbose) as teller, own_stdout() as out:
+    with told(verbose, json) as teller, own_stdout() as out:
         log_to_stderr(teller, level=logging.WARNING)
         dockfile = read_dockfile(path, env_file, teller)
-        app = create_app(dockfile)
+        with waiting("loading the agent"):
+            app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app):
-                out.write(_summary(dockfile, app))
+                out.write(_json(dockfile, app) if json else _summary(dockfile, app))
             return 0
 
         code = run_agent(main())
     raise typer.Exit(code)
+
+
+def _json(dockfile: Dockfile, app: Litestar) -> str:
+    service: Service = app.state.service
+    shown = {
+        "file": str(dockfile.file),
+        "agent": {"name": dockfile.agent.name, "framework": service.agent.adapter.framework},
+        "routes": [route._asdict() for route in routes(app)],
+        "host": dockfile.expose.host,
+        "port": dockfile.expose.port,
+        "events": list(service.events_filter.allowed),
+        "auth": dockfile.auth.mode,
+        "warnings": list(dockfile.warnings),
+    }
+    return encode_json(shown).decode() + "\n"
 
 
 def _summary(dockfile: Dockfile, app: Litestar) -> str:
