@@ -16,8 +16,9 @@ from .assembly import alive, assemble
 from .auth import authenticator
 from .docs import assets_router, openapi_config
 from .problems import EXCEPTION_HANDLERS
-from .routes import VERSION, informing_routes, invoking_routes
+from .routes import informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
+from .version import VERSION
 from .wires.protocols import protocol_routes
 from .wires.routes import socket_routes
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -21,9 +20,8 @@ from .problems import Problem
 from .service import Service
 from .sse import ExecutionResponse
 from .stream import OutputInvalid, failure_event
+from .version import VERSION
 from .wire import Answer
-
-VERSION: Final = version("dockrion-sdk")
 
 
 def invoking_routes(service: Service) -> list[BaseRouteHandler]:

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from ..routes import VERSION
-from .add import add
-from .doctor import doctor
-from .init import init
-from .run import run
-from .runs import runs
-from .stream import stream
-from .test import try_agent
-from .validate import validate
-from .worker import worker
+from ..version import VERSION
+from .commands.add import add
+from .commands.doctor import doctor
+from .commands.init import init
+from .commands.run import run
+from .commands.runs import runs
+from .commands.stream import stream
+from .commands.test import try_agent
+from .commands.validate import validate
+from .commands.worker import worker
 
 app = typer.Typer(
     name="dockrion",

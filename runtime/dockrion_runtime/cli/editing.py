@@ -6,9 +6,8 @@ inside of flow mappings, line ends. So ruamel.yaml only says where each node sta
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -16,27 +15,16 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dockrion_sdk.dockfile.read import parse_document
 
+from .spelling import flow
+
 Path = tuple[str, ...]
 """The keys that lead to a value, the outermost first."""
 
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_NOT_TEXT: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 _BOM: Final = "\ufeff"
 
 
 class NotEditable(Exception):
     """The text is laid out in a way that cannot be changed safely."""
-
-
-def flow(value: Any) -> str:
-    """Write a value on one line of YAML."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ", ".join(map(flow, value)) + "]"
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def with_value(text: str, path: Path, value: Any) -> str:

@@ -13,7 +13,6 @@ from typing import Any, Final
 import typer
 
 from dockrion_events import DockrionError, encode_json
-from dockrion_sdk import DockfileError
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -49,6 +48,8 @@ class Teller:
 
     def failure(self, error: BaseException) -> int:
         """Tell of a failure and return the exit code it stands for."""
+        from dockrion_sdk import DockfileError
+
         code = FAILED
         if self.as_json:
             document = self._redacted({"error": error_document(error)})
@@ -91,6 +92,8 @@ def describe(error: BaseException) -> str:
 
 def error_document(error: BaseException) -> dict[str, Any]:
     """Return what ``--json`` says of a failure: ``message``, and ``hint`` or ``problems`` where there are."""
+    from dockrion_sdk import DockfileError
+
     if isinstance(error, DockfileError):
         problems = [
             {name: value for name, value in asdict(problem).items() if value} for problem in error.problems

@@ -12,14 +12,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from .editing import flow
 from .failure import Failure
+from .spelling import flow
 
 KEY_VARIABLE: Final = "DOCKRION_API_KEY"
 STORE_VARIABLE: Final = "REDIS_URL"
 STORE_URL: Final = f"${{{STORE_VARIABLE}}}"
 STORE_SECRET: Final = {"name": STORE_VARIABLE, "description": "Redis connection URL"}
 SET_STORE: Final = f"export {STORE_VARIABLE}=redis://localhost:6379"
+RUNS_ARE_OFF: Final = "Runs are off, so that nothing is kept there yet: --async-runs turns them on."
 GITIGNORE: Final = ".env\n.venv/\n__pycache__/\n"
 
 _QUESTION: Final = '{"query": "2 + 3 * 4"}'

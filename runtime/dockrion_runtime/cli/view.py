@@ -9,7 +9,6 @@ from typing import Final, Protocol, TextIO
 from dockrion_events import AnyEvent
 
 from .failure import FAILED
-from .live import LiveView
 from .plain import JSONView, PlainView
 
 CODES: Final = {"complete": 0, "error": FAILED, "cancelled": FAILED}
@@ -30,6 +29,8 @@ class View(Protocol):
 def opened_view(out: TextIO, *, json: bool) -> Iterator[View]:
     """Hold the view that fits ``out``."""
     if out.isatty() and not json:
+        from .live import LiveView
+
         with LiveView() as live:
             yield live
     else:

@@ -1,19 +1,18 @@
-"""`dockrion add`: change a Dockfile, and leave the rest of it as it is."""
+"""What `dockrion add` does: a Dockfile is changed, and the rest of it left as it is."""
 
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Annotated, Any, Final
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Final
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -22,67 +21,30 @@ from dockrion_sdk import DockfileError, load_dockfile
 from dockrion_sdk.dockfile.load import FILE_NAME
 from dockrion_sdk.dockfile.read import parse_document
 
-from .editing import NotEditable, value_at, with_item, with_value
+from .editing import NotEditable, Path, value_at, with_item, with_value
 from .environment import environment_file, unset_variables
-from .failure import Failure, told
-from .init import RUNS_ARE_OFF
-from .options import HERE, AsJSON, DockfilePath, EnvFile, chosen_events, completed_events
-from .project import KEY_VARIABLE, SET_STORE, STORE_SECRET, STORE_URL, STORE_VARIABLE, Store
+from .failure import Failure, Teller
+from .project import KEY_VARIABLE, RUNS_ARE_OFF, SET_STORE, STORE_SECRET, STORE_URL, STORE_VARIABLE
 
 MAKE_KEY: Final = (
     "python -c \"import secrets; print('{variable}=' + secrets.token_urlsafe(32))\" >> .env && chmod 600 .env"
 )
 _STYLES: Final = {"+": "green", "-": "red", "@": "cyan"}
 
-add = typer.Typer(help="Add to a Dockfile, keeping its comments, order and layout.", no_args_is_help=True)
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+@dataclass(frozen=True)
+class Target:
+    """The Dockfile to change, and how: ``dry_run`` changes nothing."""
 
-
-def _seconds(value: float | None) -> float | None:
-    """Hold an option that counts seconds to what a Dockfile takes; whole ones are written so."""
-    if value is None:
-        return None
-    if not 0 < value < math.inf:
-        raise typer.BadParameter("expected a number greater than 0")
-    return int(value) if value.is_integer() else value
+    path: FilePath
+    env_file: FilePath | None
+    teller: Teller
+    dry_run: bool
+    json: bool
 
 
-@add.command("streaming")
-def streaming(
-    path: DockfilePath = HERE,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET|LIST",
-            help="Which events are streamed: chat, or token,step.",
-            autocompletion=completed_events,
-        ),
-    ] = None,
-    async_runs: Annotated[
-        bool, typer.Option("--async-runs", help="Serve /runs: runs that outlive their connections.")
-    ] = False,
-    backend: Annotated[Store | None, typer.Option(help="Where runs are kept.", show_default=False)] = None,
-    heartbeat: Annotated[
-        float | None,
-        typer.Option(metavar="N", callback=_seconds, help="Seconds of silence before one."),
-    ] = None,
-    max_duration: Annotated[
-        float | None, typer.Option(metavar="N", callback=_seconds, help="Seconds that an execution may take.")
-    ] = None,
-    dry_run: DryRun = False,
-    env_file: EnvFile = None,
-    json: AsJSON = False,
-) -> None:
-    """Stream events by SSE, and set how; options that are not given leave what is there."""
-    chosen = None if events is None else chosen_events(events)
-    wanted: dict[tuple[str, ...], Any] = {
-        ("streaming", "async_runs"): async_runs or None,
-        ("streaming", "backend"): backend and str(backend),
-        ("streaming", "events", "allowed"): chosen,
-        ("streaming", "events", "heartbeat_interval"): heartbeat,
-        ("streaming", "events", "max_run_duration"): max_duration,
-    }
+def add_streaming(target: Target, wanted: Mapping[Path, Any], *, store: bool) -> None:
+    """Stream by SSE, with the ``wanted`` values in place; with ``store`` runs are kept on Redis."""
 
     def change(text: str) -> str:
         tree = parse_document(text).tree
@@ -91,7 +53,7 @@ def streaming(
         for place, value in wanted.items():
             if value is not None and value_at(tree, place) != value:
                 text = with_value(text, place, value)
-        if backend is Store.redis:
+        if store:
             text = _with_store(text)
         if value_at(parse_document(text).tree, ("streaming",)) is None:
             text = with_value(text, ("streaming", "events", "allowed"), "all")
@@ -105,30 +67,23 @@ def streaming(
             lines.append(f"{STORE_VARIABLE} has to be set before `dockrion run`, for example: {SET_STORE}")
         return lines
 
-    _edit(path, env_file, change, notes, dry_run=dry_run, json=json)
+    _edit(target, change, notes)
 
 
-@add.command("auth")
-def auth(
-    path: DockfilePath = HERE,
-    dry_run: DryRun = False,
-    env_file: EnvFile = None,
-    json: AsJSON = False,
-) -> None:
+def add_auth(target: Target) -> None:
     """Ask clients for an API key."""
     place = ("auth", "mode")
 
     def change(text: str) -> str:
-        if value_at(parse_document(text).tree, place) == "api_key":
-            return text
-        return with_value(text, place, "api_key")
+        asked = value_at(parse_document(text).tree, place) == "api_key"
+        return text if asked else with_value(text, place, "api_key")
 
     def notes(tree: Mapping[str, Any]) -> list[str]:
         variable = value_at(tree, ("auth", "api_keys", "env_var")) or KEY_VARIABLE
         make = MAKE_KEY.format(variable=variable)
         return [f"The keys come from {variable}; to make one, beside the Dockfile: {make}"]
 
-    _edit(path, env_file, change, notes, dry_run=dry_run, json=json)
+    _edit(target, change, notes)
 
 
 def _with_sse(streaming: Any) -> Any:
@@ -162,45 +117,40 @@ def _with_store(text: str) -> str:
 
 
 def _edit(
-    path: Path,
-    env_file: Path | None,
-    change: Callable[[str], str],
-    notes: Callable[[Mapping[str, Any]], list[str]],
-    *,
-    dry_run: bool,
-    json: bool,
+    target: Target, change: Callable[[str], str], notes: Callable[[Mapping[str, Any]], list[str]]
 ) -> None:
     """Change a Dockfile: check it before and after, show the difference, write it in one step."""
-    with told(as_json=json) as teller:
-        file = (path / FILE_NAME if path.is_dir() else path).resolve()
-        env = {**unset_variables(environment_file(path, env_file)), **os.environ}
-        _check(path, env, None)
-        before = file.read_bytes().decode("utf-8")
-        try:
-            after = change(before)
-        except NotEditable as error:
-            what = f"{path} is laid out so that {error} cannot be added safely"
-            raise Failure(what, "put it there by hand, and run this again") from None
-        _check(path, env, after.removeprefix("\ufeff"))
-        changed = before != after
-        lines = _difference(before, after, file.name)
-        if changed and not dry_run:
-            _replace(file, after)
-        said = notes(parse_document(after.removeprefix("\ufeff")).tree)
-        if json:
-            shown = {"file": str(file), "changed": changed, "written": changed and not dry_run}
-            typer.echo(encode_json({**shown, "diff": "".join(lines), "notes": said}))
-            return
-        _show(lines)
-        if not changed:
-            said = [f"Nothing to change: {path} has all of that."]
-        else:
-            said.insert(0, f"{path} would change so; nothing is written." if dry_run else f"Wrote {path}.")
-        for line in said:
-            teller.say(line)
+    path = target.path
+    file = (path / FILE_NAME if path.is_dir() else path).resolve()
+    env = {**unset_variables(environment_file(path, target.env_file)), **os.environ}
+    _check(path, env, None)
+    before = file.read_bytes().decode("utf-8")
+    try:
+        after = change(before)
+    except NotEditable as error:
+        what = f"{path} is laid out so that {error} cannot be put there safely"
+        raise Failure(what, "put it there by hand, and run this again") from None
+    bare = after.removeprefix("\ufeff")
+    _check(path, env, bare)
+    changed = before != after
+    lines = _difference(before, after, file.name)
+    if changed and not target.dry_run:
+        _replace(file, after)
+    said = notes(parse_document(bare).tree)
+    if target.json:
+        shown = {"file": str(file), "changed": changed, "written": changed and not target.dry_run}
+        print(encode_json({**shown, "diff": "".join(lines), "notes": said}).decode())
+        return
+    _show(lines)
+    if not changed:
+        said = [f"Nothing to change: {path} has all of that."]
+    else:
+        said.insert(0, f"{path} would change so; nothing is written." if target.dry_run else f"Wrote {path}.")
+    for line in said:
+        target.teller.say(line)
 
 
-def _check(path: Path, env: Mapping[str, str], text: str | None) -> None:
+def _check(path: FilePath, env: Mapping[str, str], text: str | None) -> None:
     """Raise `DockfileError` unless the Dockfile is valid; variables may be set later."""
     try:
         load_dockfile(path, env, text=text)
@@ -229,7 +179,7 @@ def _show(lines: list[str]) -> None:
         console.print(Text(line.rstrip("\r\n"), style=style), soft_wrap=True)
 
 
-def _replace(file: Path, text: str) -> None:
+def _replace(file: FilePath, text: str) -> None:
     """Put ``text`` in the file's place, whole or not at all. Raises `Failure`."""
     made = ""
     try:

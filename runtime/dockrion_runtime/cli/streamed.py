@@ -1,4 +1,4 @@
-"""`dockrion stream`: watch one execution in the terminal."""
+"""What `dockrion stream` does here: one execution, watched."""
 
 from __future__ import annotations
 
@@ -11,71 +11,31 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from dockrion_events import CancelledEvent, EncodedEvent, EventsFilter, StreamContext, as_encoded
 
 from ..app import create_app
 from ..service import Service
 from ..stream import Execution
-from .agent import checked_payload, own_stdout, payload_of, read_dockfile, run_agent, running
-from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, told
+from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
+from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, Teller
 from .logs import log_to_stderr
-from .options import (
-    HERE,
-    AsJSONLines,
-    DockfilePath,
-    EnvFile,
-    PayloadText,
-    Verbose,
-    chosen_events,
-    completed_events,
-)
-from .project import KEY_VARIABLE
-from .remote import KeyVariable, api_key, connected, show_events
 from .view import CODES, View, opened_view
 from .waiting import waiting
 
 
-def stream(
-    payload: PayloadText,
-    path: DockfilePath = HERE,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET|LIST",
-            help="In place of streaming.events.allowed: chat, or token,step.",
-            autocompletion=completed_events,
-        ),
-    ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option("--url", metavar="URL", help="Have a server execute its agent.", show_default=False),
-    ] = None,
-    key_env: KeyVariable = KEY_VARIABLE,
-    json: AsJSONLines = False,
-    env_file: EnvFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Execute the agent once and show its events as they come."""
-    chosen = None if events is None else EventsFilter(chosen_events(events))
-    if url is None:
-        code = _execute_here(payload, path, chosen, json, env_file, verbose)
-    elif chosen is not None or path != HERE:
-        raise typer.BadParameter(
-            "with --url the server has the agent and the events: leave PATH and --events out"
-        )
-    else:
-        code = _execute_there(url, payload, key_env, json, env_file, verbose)
-    raise typer.Exit(code)
-
-
-def _execute_here(
-    payload: str, path: Path, chosen: EventsFilter | None, json: bool, env_file: Path | None, verbose: bool
+def stream_here(
+    payload: str,
+    path: Path,
+    chosen: EventsFilter | None,
+    env_file: Path | None,
+    teller: Teller,
+    *,
+    json: bool,
 ) -> int:
-    with told(verbose) as teller, ExitStack() as stack:
+    """Execute the agent once, show its events as they come, and return the exit code."""
+    with ExitStack() as stack:
         log_to_stderr(teller, level=logging.WARNING, failures=False)
         live = sys.stdout.isatty() and not json
         out = sys.stdout if live else stack.enter_context(own_stdout())
@@ -90,20 +50,8 @@ def _execute_here(
                     return await _watch(service, data, chosen, view)
 
         code = run_agent(main())
-        if code == FAILED and not verbose:
+        if code == FAILED and not teller.verbose:
             teller.say(f"  {TRACEBACK_HINT}")
-    return code
-
-
-def _execute_there(
-    url: str, payload: str, key_env: str, json: bool, env_file: Path | None, verbose: bool
-) -> int:
-    with told(verbose) as teller:
-        data = payload_of(payload)
-        with connected(url, api_key(key_env, env_file), teller) as client:
-            code, _, interrupted = show_events(client.stream(data), sys.stdout, json=json)
-        if interrupted:
-            teller.say("interrupted; the server stops its agent")
     return code
 
 

@@ -1,13 +1,12 @@
-"""`dockrion doctor`: look at everything that has to be right, and say how to mend what is not."""
+"""What `dockrion doctor` prints: each check, and how to mend what is not well."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -15,9 +14,9 @@ from dockrion_events import encode_json
 
 from .agent import own_stdout
 from .checks import Check, installation, project
-from .failure import FAILED, told
+from .failure import FAILED, Teller
 from .logs import log_to_stderr
-from .options import HERE, AsJSON, EnvFile
+from .options import HERE
 
 _MARKS: Final = {
     "ok": ("✓", "green"),
@@ -27,16 +26,9 @@ _MARKS: Final = {
 }
 
 
-def doctor(
-    path: Annotated[
-        Path | None,
-        typer.Argument(metavar="PATH", help="The Dockfile, or the directory it is in.", show_default=False),
-    ] = None,
-    env_file: EnvFile = None,
-    json: AsJSON = False,
-) -> None:
-    """Check the installation, the Dockfile, the agent, its secrets, its Redis and its port."""
-    with told(as_json=json) as teller, own_stdout() as out:
+def examine(path: Path | None, env_file: Path | None, teller: Teller, *, json: bool) -> int:
+    """Print what each check finds and return the exit code."""
+    with own_stdout() as out:
         log_to_stderr(teller, level=logging.CRITICAL)
         console = Console(file=out, highlight=False)
         found: list[Check] = []
@@ -48,7 +40,7 @@ def doctor(
         if json:
             checks = [{name: value for name, value in check._asdict().items() if value} for check in found]
             out.write(encode_json({"ok": ok, "checks": checks}).decode() + "\n")
-    raise typer.Exit(0 if ok else FAILED)
+    return 0 if ok else FAILED
 
 
 def _all(path: Path | None, env_file: Path | None) -> Iterator[Check]:

@@ -1,10 +1,10 @@
-"""`dockrion validate`: check the Dockfile and load its agent."""
+"""What `dockrion validate` does: the Dockfile is checked and its agent loaded."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
-import typer
 from litestar import Litestar
 
 from dockrion_events import encode_json
@@ -14,17 +14,14 @@ from ..app import create_app
 from ..service import Service
 from .agent import own_stdout, read_dockfile, run_agent, running
 from .announce import auth_line, routes
-from .failure import told
+from .failure import Teller
 from .logs import log_to_stderr
-from .options import HERE, AsJSON, DockfilePath, EnvFile, Verbose
 from .waiting import waiting
 
 
-def validate(
-    path: DockfilePath = HERE, env_file: EnvFile = None, json: AsJSON = False, verbose: Verbose = False
-) -> None:
-    """Check the Dockfile and load the agent; tell every problem."""
-    with told(verbose, json) as teller, own_stdout() as out:
+def validated(path: Path, env_file: Path | None, teller: Teller, *, json: bool) -> int:
+    """Check the Dockfile, load its agent, print what it offers, and return the exit code."""
+    with own_stdout() as out:
         log_to_stderr(teller, level=logging.WARNING)
         dockfile = read_dockfile(path, env_file, teller)
         with waiting("loading the agent"):
@@ -35,8 +32,7 @@ def validate(
                 out.write(_json(dockfile, app) if json else _summary(dockfile, app))
             return 0
 
-        code = run_agent(main())
-    raise typer.Exit(code)
+        return run_agent(main())
 
 
 def _json(dockfile: Dockfile, app: Litestar) -> str:

@@ -11,11 +11,9 @@ import typer
 
 from dockrion_events import encode_json
 
-from .failure import told
-from .options import AsJSON, chosen_events, completed_events
-from .project import Auth, Framework, Project, Store, Streaming, write_directory
-
-RUNS_ARE_OFF: Final = "Runs are off, so that nothing is kept there yet: --async-runs turns them on."
+from ..failure import told
+from ..options import AsJSON, chosen_events, completed_events
+from ..project import RUNS_ARE_OFF, Auth, Framework, Project, Store, Streaming, write_directory
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
