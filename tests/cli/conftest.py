@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,6 +145,49 @@ class Dockrion:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
         return directory
+
+
+class Terminal:
+    """A command whose stdin, stdout and stderr are a terminal."""
+
+    def __init__(self, dockrion: Dockrion, *arguments: str) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=dockrion.directory,
+            env=dockrion.environment({"TERM": "xterm-256color"}),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+        self.text = ""
+
+    def read(self, until: Callable[[str], bool] = lambda _: False) -> str:
+        """Read until the text so far is right, or to the end."""
+        deadline = time.monotonic() + DEADLINE
+        while not until(self.text):
+            assert time.monotonic() < deadline, self.text
+            if select.select([self._master], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self._master, 65536)
+                except OSError:  # how Linux tells of the end
+                    break
+                if not data:
+                    break
+                self.text += data.decode()
+        return self.text
+
+    def end(self) -> int:
+        try:
+            self.read()
+            return self.process.wait(DEADLINE)
+        finally:
+            os.close(self._master)
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from dockrion_sdk import DockfileError
 from dockrion_sdk.dockfile.read import parse_document
 
 from .spelling import flow
@@ -24,7 +26,11 @@ _BOM: Final = "\ufeff"
 
 
 class NotEditable(Exception):
-    """The text is laid out in a way that cannot be changed safely."""
+    """The text is laid out in a way that cannot be changed safely; it names the place."""
+
+
+class _Misplaced(Exception):
+    """Something does not stand where it usually does."""
 
 
 def with_value(text: str, path: Path, value: Any) -> str:
@@ -52,10 +58,12 @@ def _checked(text: str, path: Path, value: Any, change: Callable[[_Edit], str]) 
     """Make a change and make sure that it is the one that was meant, and the only one."""
     bom = _BOM if text.startswith(_BOM) else ""
     text = text.removeprefix(_BOM)
-    changed: str = change(_Edit(text))
-    if parse_document(changed).tree != _with(parse_document(text).tree, path, value):
-        raise NotEditable(".".join(path))
-    return bom + changed
+    wanted = _with(parse_document(text).tree, path, value)
+    with suppress(_Misplaced, DockfileError):
+        changed = change(_Edit(text))
+        if parse_document(changed).tree == wanted:
+            return bom + changed
+    raise NotEditable(".".join(path))
 
 
 def _with(tree: Any, path: Path, value: Any) -> Any:
@@ -84,7 +92,7 @@ class _Edit:
             if depth == len(path) or not isinstance(entry[1], MappingNode):
                 return self._replaced(node, entry, path[depth:], value)
             node = entry[1]
-        raise NotEditable
+        raise _Misplaced
 
     def append(self, path: Path, item: Any) -> str:
         node: Node | None = self._root
@@ -131,7 +139,7 @@ class _Edit:
             head_end, body_end = self._line_end(self._colon(key)), self._line_end(self._end(old))
             head = self._colon(key) + 1
             return f"{self._text[:head]} {new}{self._text[head:head_end]}{self._text[body_end:]}"
-        return self._text[: old.start_mark.index] + new + self._text[old.end_mark.index :]
+        return self._text[: old.start_mark.index] + new + self._text[self._end(old) :]
 
     def _lines(self, path: Path, value: Any, column: int) -> list[str]:
         indent = " " * column
@@ -168,7 +176,7 @@ class _Edit:
     def _colon(self, key: Node) -> int:
         at = self._text.find(":", key.end_mark.index)
         if at < 0 or self._text[key.end_mark.index : at].strip():
-            raise NotEditable
+            raise _Misplaced
         return at
 
     def _line_end(self, at: int) -> int:
