@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -188,6 +189,11 @@ class Terminal:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
+
+
+def drawn_last(text: str) -> str:
+    """Return what stands on the screen at the end, without colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.rpartition("\x1b[2K")[2]).replace("\r", "")
 
 
 @pytest.fixture

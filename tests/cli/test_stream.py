@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Terminal
+from .conftest import Terminal, drawn_last
 
 DEADLINE = 30.0
 ORDER = {"order_id": "A-1", "amount": 12.5, "card_country": "NL", "ship_country": "NL"}
@@ -130,11 +130,6 @@ class TestInAPipe:
             "step risk",
             "step decide",
         ]
-
-
-def drawn_last(text: str) -> str:
-    """Return what stands on the screen at the end, without colours."""
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.rpartition("\x1b[2K")[2]).replace("\r", "")
 
 
 class TestInATerminal:
