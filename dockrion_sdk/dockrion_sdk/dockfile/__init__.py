@@ -13,9 +13,8 @@ from .models import (
     OptionalSecret,
     RequiredSecret,
     Secrets,
-    Streaming,
-    StreamingEvents,
 )
+from .streaming import Streaming, StreamingEvents
 
 __all__ = [
     "CORS",

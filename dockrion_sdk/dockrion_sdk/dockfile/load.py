@@ -98,7 +98,7 @@ class _Check:
                 purpose = f" ({description})" if description else ""
                 shown = self._shown((*loc, "name"), name)
                 message = f"environment variable {shown} is not set{purpose}"
-                yield Finding(loc, message, "it is a required secret", str(name))
+                yield Finding(loc, message, "it is a required secret", shown)
         auth = self._tree.get("auth")
         if not isinstance(auth, dict) or auth.get("mode") != "api_key":
             return
@@ -106,8 +106,9 @@ class _Check:
         name = keys.get("env_var", default) if isinstance(keys, dict) else default
         if self._lacks(name) and name not in listed:
             place: Loc = ("auth", "api_keys", "env_var")
-            message = f"environment variable {self._shown(place, name)} is not set"
-            yield Finding(place, message, "it holds the API keys", name)
+            shown = self._shown(place, name)
+            message = f"environment variable {shown} is not set"
+            yield Finding(place, message, "it holds the API keys", shown)
 
     def _lacks(self, name: Any) -> bool:
         return isinstance(name, str) and bool(VARIABLE_NAME.fullmatch(name)) and not self._env.get(name)
