@@ -7,7 +7,7 @@ QUESTION ?= What happens when a client of a direct stream leaves?
 
 AGENTOR := .venv-agentor
 
-.PHONY: help install test test-agentor lint types contracts unit bench chaos demo demo-ha format clean
+.PHONY: help install test test-agentor lint types contracts unit bench chaos demo demo-ha docs pictures format clean
 
 help: ## Show this map
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ demo: install ## Serve examples/ask_docs and stream one answer: make demo QUESTI
 
 demo-ha: install ## Two servers and a worker on one Redis, and a client that survives the kill of each
 	@$(BIN)/python -m examples.demo_ha
+
+docs: install ## Write docs/cli.md, dockfile.md and python-api.md anew, from the code
+	$(BIN)/python -m tools.docs
+
+pictures: install ## Record the terminal session of the README anew
+	$(BIN)/python -m tools.pictures
 
 format: install ## Apply the house style
 	$(BIN)/ruff check --fix .

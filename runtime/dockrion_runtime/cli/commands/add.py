@@ -42,7 +42,7 @@ def streaming(
     backend: Annotated[Store | None, typer.Option(help="Where runs are kept.", show_default=False)] = None,
     heartbeat: Annotated[
         float | None,
-        typer.Option(metavar="N", callback=_seconds, help="Seconds of silence before one."),
+        typer.Option(metavar="N", callback=_seconds, help="Seconds of silence before a heartbeat."),
     ] = None,
     max_duration: Annotated[
         float | None, typer.Option(metavar="N", callback=_seconds, help="Seconds that an execution may take.")
