@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,15 @@ import pytest
 
 DEADLINE = 30.0
 COMMAND = [sys.executable, "-m", "dockrion_runtime.cli"]
-_CLEARED = ("DOCKRION_API_KEY", "DOCKRION_MODEL", "ASK_DOCS_FOLDER", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+_CLEARED = (
+    "ASK_DOCS_FOLDER",
+    "COLUMNS",
+    "DOCKRION_API_KEY",
+    "DOCKRION_MODEL",
+    "DOCKRION_URL",
+    "FORCE_COLOR",
+    "NO_COLOR",
+)
 
 
 def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
@@ -151,13 +159,19 @@ class Dockrion:
 class Terminal:
     """A command whose stdin, stdout and stderr are a terminal."""
 
-    def __init__(self, dockrion: Dockrion, *arguments: str) -> None:
+    def __init__(
+        self,
+        dockrion: Dockrion,
+        *arguments: str,
+        command: Sequence[str] = COMMAND,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             cwd=dockrion.directory,
-            env=dockrion.environment({"TERM": "xterm-256color"}),
+            env=dockrion.environment({"TERM": "xterm-256color", **(env or {})}),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -179,6 +193,10 @@ class Terminal:
                     break
                 self.text += data.decode()
         return self.text
+
+    def write(self, text: str) -> None:
+        """Type something."""
+        os.write(self._master, text.encode())
 
     def end(self) -> int:
         try:

@@ -43,7 +43,8 @@ def _section(callback: Callable[..., Any], name: str) -> Iterator[str]:
             arguments.append((word, info.help or "", _default(info)))
         elif isinstance(info, OptionInfo):
             option = _option(parameter.name, _kind(parameter.annotation), info)
-            options.append((option, info.help or "", _default(info)))
+            named = f" Or in `{info.envvar}`." if info.envvar else ""
+            options.append((option, f"{info.help}{named}", _default(info)))
     yield f"## {name}\n\n"
     words = [word for word, _, _ in arguments]
     yield fence(" ".join([name, *words, *(["[OPTIONS]"] if options else [])]))

@@ -34,7 +34,8 @@ EnvFile = Annotated[
 AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
 AsJSONLines = Annotated[bool, typer.Option("--json", help="One JSON document a line on stdout.")]
 LOCAL: Final = "http://localhost:8080"
-ServerURL = Annotated[str, typer.Option("--url", metavar="URL", help="The server.")]
+URL_VARIABLE: Final = "DOCKRION_URL"
+ServerURL = Annotated[str, typer.Option("--url", metavar="URL", envvar=URL_VARIABLE, help="The server.")]
 KeyVariable = Annotated[
     str,
     typer.Option(
