@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ def press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_ctrl_c_stops_the_agent_of_a_stream() -> None:
+@pytest.mark.parametrize("adapted", [True, False], ids=["a stream", "a generator"])
+def test_ctrl_c_stops_what_is_iterated(adapted: bool) -> None:
     stopped = threading.Event()
 
     async def forever(payload: object) -> AsyncIterator[str]:
@@ -33,15 +35,18 @@ def test_ctrl_c_stops_the_agent_of_a_stream() -> None:
         finally:
             stopped.set()
 
+    source: AsyncIterator[Any] = forever({})
+    if adapted:
+        source = HandlerAdapter(forever).invoke_stream({})
     seen = []
 
     def watch() -> None:
-        for event in stream_sync(HandlerAdapter(forever).invoke_stream({})):
-            seen.append(event.type)  # noqa: PERF401 - it is interrupted
+        for item in stream_sync(source):
+            seen.append(item)  # noqa: PERF402 - it is interrupted
 
     with pytest.raises(KeyboardInterrupt):
         watch()
-    assert seen == ["started", "token"]
+    assert len(seen) == (2 if adapted else 1)
     assert stopped.wait(DEADLINE)
 
 

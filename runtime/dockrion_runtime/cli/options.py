@@ -13,6 +13,21 @@ from dockrion_events.events import CUSTOM_PREFIX
 
 HERE: Final = Path("Dockfile.yaml")
 
+
+def completed_events(incomplete: str) -> list[str]:
+    """Return what ``PRESET|LIST`` may go on with: for a shell."""
+    before, comma, last = incomplete.rpartition(",")
+    names = (*CONFIGURABLE, CUSTOM_PREFIX) if comma else (*PRESETS, *CONFIGURABLE, CUSTOM_PREFIX)
+    given = before.split(",")
+    return [before + comma + name for name in names if name.startswith(last) and name not in given]
+
+
+EVENTS: Final = typer.Option(
+    metavar="PRESET|LIST",
+    help="Which events are streamed: chat, or token,step.",
+    autocompletion=completed_events,
+)
+ChosenEvents = Annotated[str | None, EVENTS]
 DockfilePath = Annotated[
     Path,
     typer.Argument(metavar="PATH", help="The Dockfile, or the directory it is in.", show_default=False),
@@ -69,14 +84,6 @@ def chosen_events(text: str) -> str | list[str]:
     except InvalidFilter as error:
         raise typer.BadParameter(str(error)) from None
     return events
-
-
-def completed_events(incomplete: str) -> list[str]:
-    """Return what ``PRESET|LIST`` may go on with: for a shell."""
-    before, comma, last = incomplete.rpartition(",")
-    names = (*CONFIGURABLE, CUSTOM_PREFIX) if comma else (*PRESETS, *CONFIGURABLE, CUSTOM_PREFIX)
-    given = before.split(",")
-    return [before + comma + name for name in names if name.startswith(last) and name not in given]
 
 
 def _is_event(name: str) -> bool:

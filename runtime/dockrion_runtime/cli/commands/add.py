@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..failure import told
-from ..options import HERE, AsJSON, DockfilePath, EnvFile, chosen_events, completed_events
+from ..options import HERE, AsJSON, ChosenEvents, DockfilePath, EnvFile, chosen_events
 from ..project import Store
 
 add = typer.Typer(help="Add to a Dockfile, keeping its comments, order and layout.", no_args_is_help=True)
@@ -28,14 +28,7 @@ def _seconds(value: float | None) -> float | None:
 @add.command("streaming")
 def streaming(
     path: DockfilePath = HERE,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET|LIST",
-            help="Which events are streamed: chat, or token,step.",
-            autocompletion=completed_events,
-        ),
-    ] = None,
+    events: ChosenEvents = None,
     async_runs: Annotated[
         bool, typer.Option("--async-runs", help="Serve /runs: runs that outlive their connections.")
     ] = False,

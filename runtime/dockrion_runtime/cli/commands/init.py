@@ -12,7 +12,7 @@ import typer
 from dockrion_events import encode_json
 
 from ..failure import told
-from ..options import AsJSON, chosen_events, completed_events
+from ..options import EVENTS, AsJSON, chosen_events
 from ..project import RUNS_ARE_OFF, Auth, Framework, Project, Store, Streaming, write_directory
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -25,14 +25,7 @@ def init(
         Framework | None, typer.Option(help="A graph instead of a function.", show_default=False)
     ] = None,
     streaming: Annotated[Streaming, typer.Option(help="How clients may stream.")] = Streaming.sse,
-    streaming_events: Annotated[
-        str,
-        typer.Option(
-            metavar="PRESET|LIST",
-            help="Which events are streamed: chat, or token,step.",
-            autocompletion=completed_events,
-        ),
-    ] = "all",
+    streaming_events: Annotated[str, EVENTS] = "all",
     async_runs: Annotated[
         bool, typer.Option("--async-runs", help="Serve /runs: runs that outlive their connections.")
     ] = False,

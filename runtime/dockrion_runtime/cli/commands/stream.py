@@ -12,13 +12,13 @@ from ..failure import told
 from ..options import (
     HERE,
     AsJSONLines,
+    ChosenEvents,
     DockfilePath,
     EnvFile,
     KeyVariable,
     PayloadText,
     Verbose,
     chosen_events,
-    completed_events,
 )
 from ..project import KEY_VARIABLE
 
@@ -26,14 +26,7 @@ from ..project import KEY_VARIABLE
 def stream(
     payload: PayloadText,
     path: DockfilePath = HERE,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET|LIST",
-            help="In place of streaming.events.allowed: chat, or token,step.",
-            autocompletion=completed_events,
-        ),
-    ] = None,
+    events: ChosenEvents = None,
     url: Annotated[
         str | None,
         typer.Option("--url", metavar="URL", help="Have a server execute its agent.", show_default=False),
