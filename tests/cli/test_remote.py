@@ -68,6 +68,8 @@ class TestRuns:
         assert all(line.endswith("  4") for line in lines[1:])
         listed = dockrion("runs", "list", "--limit", "2", "--json", "--url", served.url).stdout.splitlines()
         assert [json.loads(line) for line in listed] == [shown[2], shown[1]]
+        by_variable = dockrion("runs", "list", "--limit", "2", "--json", env={"DOCKRION_URL": served.url})
+        assert by_variable.stdout.splitlines() == listed
 
     def test_show(self, dockrion: Any, served: Any) -> None:
         run_id = begin(served)
