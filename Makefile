@@ -7,7 +7,7 @@ QUESTION ?= What happens when a client of a direct stream leaves?
 
 AGENTOR := .venv-agentor
 
-.PHONY: help install test test-agentor lint types contracts unit bench chaos demo demo-ha screenshots format clean
+.PHONY: help install test test-agentor lint types contracts unit bench chaos demo demo-ha docs pictures format clean
 
 help: ## Show this map
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,7 +59,11 @@ demo: install ## Serve examples/ask_docs and stream one answer: make demo QUESTI
 demo-ha: install ## Two servers and a worker on one Redis, and a client that survives the kill of each
 	@$(BIN)/python -m examples.demo_ha
 
-screenshots: install ## Take the README's pictures of the playground anew; needs Chromium
+docs: install ## Write docs/cli.md, dockfile.md and python-api.md anew, from the code
+	$(BIN)/python -m tools.docs
+
+pictures: install ## Take the README's pictures anew: the terminal, and the playground in Chromium
+	$(BIN)/python -m tools.pictures
 	$(BIN)/python -m tests.browser.screenshots
 
 format: install ## Apply the house style

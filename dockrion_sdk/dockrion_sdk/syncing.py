@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, Final, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -12,26 +13,50 @@ T = TypeVar("T")
 _END: Final[Any] = object()
 
 
-def stream_sync(stream: AsyncIterable[T]) -> Iterator[T]:
+def stream_sync(stream: AsyncIterable[T]) -> Generator[T, None, None]:
     """Yield what an asynchronous stream yields: ``for event in stream_sync(adapter.invoke_stream(payload))``.
 
     The stream runs on an event loop in a thread of its own. Leaving the loop closes it, which stops its
-    agent. What it raises is raised here.
+    agent; so does Ctrl-C. What it raises is raised here.
     """
     with start_blocking_portal() as portal:
         yield from iterated(portal, aiter(stream))
 
 
-def iterated(portal: BlockingPortal, source: AsyncIterator[T]) -> Iterator[T]:
+def iterated(portal: BlockingPortal, source: AsyncIterator[T]) -> Generator[T, None, None]:
     """Yield what ``source`` yields on the portal's loop; leaving the iterator closes it."""
 
     async def following() -> T:
         return await anext(source, _END)
 
     try:
-        while (item := portal.call(following)) is not _END:
+        while (item := interruptible(portal, following)) is not _END:
             yield item
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
             portal.call(close)
+
+
+def interruptible(portal: BlockingPortal, call: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``call`` returns on the portal's loop.
+
+    Where this thread is interrupted (Ctrl-C raises KeyboardInterrupt in it), the call is cancelled and has
+    ended before the interruption goes on.
+    """
+    ended = threading.Event()
+
+    async def within() -> T:
+        try:
+            return await call()
+        finally:
+            ended.set()
+
+    future = portal.start_task_soon(within)
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            future.cancel()
+            ended.wait()
+        raise

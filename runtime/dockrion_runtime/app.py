@@ -20,10 +20,11 @@ from .openapi import assets_router, openapi_config
 from .options import options_routes
 from .playground import playground_routes
 from .problems import EXCEPTION_HANDLERS
-from .routes import VERSION, informing_routes, invoking_routes
+from .routes import informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
 from .tickets.hiding import hide_tickets
 from .tickets.routes import ticket_routes
+from .version import VERSION
 from .wires.protocols import protocol_routes
 from .wires.routes import socket_routes
 

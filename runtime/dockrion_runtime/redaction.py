@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
-from dockrion_sdk import Dockfile
+if TYPE_CHECKING:
+    from dockrion_sdk import Dockfile
 
 _SHORTEST: Final = 4  # shorter values would blot out ordinary words
 

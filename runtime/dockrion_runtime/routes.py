@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
@@ -25,9 +24,8 @@ from .problems import Problem, overloaded
 from .service import Service
 from .sse import ExecutionResponse
 from .stream import EndStatus, OutputInvalid, failure_event
+from .version import VERSION
 from .wire import Answer
-
-VERSION: Final = version("dockrion-sdk")
 
 THREAD_ID: Final = parameter(
     "thread_id",
@@ -83,11 +81,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
             started = time.monotonic()
             output, trace_id = await _watched(service, payload, config, request_id)
             latency = time.monotonic() - started
-        adapter = service.agent.adapter
-        metadata = {"agent": adapter.agent_name, "framework": adapter.framework, "latency_seconds": latency}
-        if trace_id is not None:
-            metadata["trace_id"] = trace_id
-        body = b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
+        body = invocation(service, output, latency, trace_id)
         return Answer(body, 200, (b"x-request-id", request_id.encode()))
 
     @post(
@@ -126,6 +120,19 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     if "sse" in expose.streaming:
         handlers.append(invoke_stream)
     return handlers
+
+
+def invocation(service: Service, output: bytes, latency_seconds: float, trace_id: str | None = None) -> bytes:
+    """Return what `/invoke` answers, for an output that is JSON already."""
+    adapter = service.agent.adapter
+    metadata = {
+        "agent": adapter.agent_name,
+        "framework": adapter.framework,
+        "latency_seconds": latency_seconds,
+    }
+    if trace_id is not None:
+        metadata["trace_id"] = trace_id
+    return b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
 
 
 async def _watched(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +25,15 @@ import pytest
 
 DEADLINE = 30.0
 COMMAND = [sys.executable, "-m", "dockrion_runtime.cli"]
-_CLEARED = ("DOCKRION_API_KEY", "DOCKRION_MODEL", "ASK_DOCS_FOLDER", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+_CLEARED = (
+    "ASK_DOCS_FOLDER",
+    "COLUMNS",
+    "DOCKRION_API_KEY",
+    "DOCKRION_MODEL",
+    "DOCKRION_URL",
+    "FORCE_COLOR",
+    "NO_COLOR",
+)
 
 
 def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
@@ -140,6 +154,64 @@ class Dockrion:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
         return directory
+
+
+class Terminal:
+    """A command whose stdin, stdout and stderr are a terminal."""
+
+    def __init__(
+        self,
+        dockrion: Dockrion,
+        *arguments: str,
+        command: Sequence[str] = COMMAND,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=dockrion.directory,
+            env=dockrion.environment({"TERM": "xterm-256color", **(env or {})}),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+        self.text = ""
+
+    def read(self, until: Callable[[str], bool] = lambda _: False) -> str:
+        """Read until the text so far is right, or to the end."""
+        deadline = time.monotonic() + DEADLINE
+        while not until(self.text):
+            assert time.monotonic() < deadline, self.text
+            if select.select([self._master], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self._master, 65536)
+                except OSError:  # how Linux tells of the end
+                    break
+                if not data:
+                    break
+                self.text += data.decode()
+        return self.text
+
+    def write(self, text: str) -> None:
+        """Type something."""
+        os.write(self._master, text.encode())
+
+    def end(self) -> int:
+        try:
+            self.read()
+            return self.process.wait(DEADLINE)
+        finally:
+            os.close(self._master)
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+
+def drawn_last(text: str) -> str:
+    """Return what stands on the screen at the end, without colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.rpartition("\x1b[2K")[2]).replace("\r", "")
 
 
 @pytest.fixture

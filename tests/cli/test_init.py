@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dockrion_sdk import load_dockfile
+
+from ..servers import RedisServer
 
 PAYLOAD = {"query": "2 + 3 * (4 - 1)"}
 OUTPUT = {"answer": "2 + 3 * (4 - 1) = 11", "steps": ["4 - 1 = 3", "3 * 3 = 9", "2 + 9 = 11"]}
@@ -62,6 +66,7 @@ def test_the_agent_imports_nothing_of_dockrion(dockrion: Any, kind: tuple[str, .
         (["--streaming-events", "chat"], ("sse",), "chat"),
         (["--streaming-events", "token"], ("sse",), ("token",)),
         (["--streaming-events", "token,step,custom:fraud"], ("sse",), ("token", "step", "custom:fraud")),
+        (["--async-runs", "--streaming-events", "chat"], ("sse",), "chat"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -74,6 +79,7 @@ def test_options_show_in_the_dockfile(
     assert dockfile.agent.name == "my-agent"
     assert dockfile.expose.streaming == streaming
     assert dockfile.streaming.events.allowed == allowed
+    assert dockfile.streaming.async_runs is ("--async-runs" in options)
 
 
 def test_listed_events_are_the_ones_that_are_streamed(dockrion: Any) -> None:
@@ -115,6 +121,75 @@ def test_auth_makes_a_key_of_its_own(dockrion: Any) -> None:
     assert key not in (dockrion.directory / "other" / ".env").read_text()
 
 
+def test_runs_are_served_at_once(dockrion: Any) -> None:
+    made = dockrion("init", "my-agent", "--async-runs", "--streaming-events", "chat").stdout
+    assert "curl -X POST localhost:8080/runs -H" in made
+    with dockrion.run("my-agent") as served:
+        assert finished_run(served)["output"] == OUTPUT
+
+
+def test_on_redis_once_its_url_is_given(dockrion: Any, redis_server: RedisServer) -> None:
+    made = dockrion("init", "my-agent", "--async-runs", "--streaming-backend", "redis").stdout
+    steps = made.splitlines()
+    given = next(line for line in steps if "export REDIS_URL=redis://localhost:6379" in line)
+    assert steps.index(given) < steps.index("  dockrion run")
+    dockfile = load_dockfile(dockrion.directory / "my-agent", {"REDIS_URL": redis_server.url})
+    assert (dockfile.streaming.backend, dockfile.streaming.redis.url) == ("redis", redis_server.url)
+    assert [secret.name for secret in dockfile.secrets.required] == ["REDIS_URL"]
+
+    refused = dockrion("run", "my-agent", code=1).stderr
+    assert "environment variable REDIS_URL is not set (Redis connection URL)" in refused
+    with dockrion.run("my-agent", env={"REDIS_URL": redis_server.url}) as served:
+        run_id = finished_run(served)["run_id"]
+    with dockrion.run("my-agent", env={"REDIS_URL": redis_server.url}) as served:
+        assert httpx.get(f"{served.url}/runs/{run_id}").json()["output"] == OUTPUT
+
+
+def test_the_printed_commands_work_as_they_are_printed(dockrion: Any) -> None:
+    made = dockrion("init", "my-agent", "--auth", "api_key", "--async-runs").stdout
+    commands = [line.strip() for line in made.partition("Next:\n")[2].splitlines()]
+    with dockrion.run("my-agent") as served:
+        calls = [line.replace("localhost:8080", served.url.removeprefix("http://")) for line in commands]
+        place = dockrion.directory / "my-agent"
+        streamed, began = (
+            subprocess.run(call, shell=True, cwd=place, capture_output=True, text=True) for call in calls[2:4]
+        )
+        assert "event: complete" in streamed.stdout
+        assert json.loads(began.stdout)["status"] == "accepted"
+        assert commands[4] == "dockrion runs list --env-file .env"
+        listed = dockrion(*commands[4].split()[1:-1], "my-agent/.env", "--url", served.url, "--json").stdout
+        assert json.loads(listed)["run_id"] == json.loads(began.stdout)["run_id"]
+
+
+def test_a_store_without_runs_is_remarked_on(dockrion: Any) -> None:
+    made = dockrion("init", "my-agent", "--streaming-backend", "redis")
+    assert "--async-runs turns them on" in made.stderr
+
+
+def test_json_says_what_was_made(dockrion: Any) -> None:
+    made = json.loads(dockrion("init", "my-agent", "--json").stdout)
+    assert made["name"] == "my-agent"
+    assert made["directory"] == str(dockrion.directory / "my-agent")
+    assert made["files"] == [".gitignore", "Dockfile.yaml", "agent.py"]
+    assert made["next"][:2] == ["cd my-agent", "dockrion run"]
+    refused = json.loads(dockrion("init", "my-agent", "--json", code=1).stdout)
+    assert refused == {
+        "error": {
+            "message": "my-agent/ exists and is not empty",
+            "hint": "choose another name, or empty it first",
+        }
+    }
+
+
+def finished_run(served: Any) -> dict[str, Any]:
+    """Begin a run, follow it to its end, and return it."""
+    began = served.post("/runs", PAYLOAD)
+    assert began.status_code == 202
+    httpx.get(f"{served.url}{began.json()['events_url']}", timeout=30)
+    shown: dict[str, Any] = httpx.get(f"{served.url}/runs/{began.json()['run_id']}").json()
+    return shown
+
+
 def test_an_empty_directory_is_filled(dockrion: Any) -> None:
     (dockrion.directory / "mine").mkdir()
     dockrion("init", "mine")
@@ -143,7 +218,8 @@ def test_an_empty_directory_is_filled(dockrion: Any) -> None:
         (["new", "--streaming", "websocket"], 2, "'sse', 'none'"),
         (["new", "--framework", "crewai"], 2, "langgraph"),
         (["new", "--handler", "--framework", "langgraph"], 2, "exclude each other"),
-        (["new", "--async-runs"], 2, "No such option"),
+        (["new", "--streaming-backend", "kafka"], 2, "'memory', 'redis'"),
+        (["new", "--auth", "oauth"], 2, "api_key"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

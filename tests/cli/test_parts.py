@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import typer
 from dockrion_runtime.cli.announce import url
 from dockrion_runtime.cli.environment import read_environment
 from dockrion_runtime.cli.failure import Failure
-from dockrion_runtime.cli.options import chosen_events
+from dockrion_runtime.cli.options import chosen_events, completed_events
 from dockrion_runtime.cli.steps import StepTree
 
 
@@ -120,10 +122,32 @@ def test_parallel_subgraphs_keep_their_steps_together() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("begun", "completed"),
+    [
+        ("mini", ["minimal"]),
+        ("token,st", ["token,step", "token,step_started"]),
+        ("step,step", ["step,step_started"]),
+        ("custom", ["custom", "custom:"]),
+        ("nothing", []),
+    ],
+)
+def test_events_are_completed(begun: str, completed: list[str]) -> None:
+    assert completed_events(begun) == completed
+
+
+def test_help_needs_no_server() -> None:
+    program = "import sys, dockrion_runtime.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "dockrion_runtime.cli.commands.run" in loaded
+    assert loaded.isdisjoint({"litestar", "uvicorn", "pydantic", "ruamel.yaml", "httpx", "redis"})
+
+
 def test_the_command_describes_itself(dockrion: Any) -> None:
     assert dockrion("--version").stdout == "dockrion 0.1.0\n"
     shown = dockrion("--help").stdout
-    for command in ("init", "validate", "test", "stream", "run", "worker"):
+    for command in ("init", "validate", "test", "stream", "run", "worker", "doctor", "add", "runs"):
         assert f"\n  {command} " in shown
         assert f"Usage: dockrion {command}" in dockrion(command, "--help").stdout
     assert "No such command" in dockrion("serve", code=2).stderr

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
-import sys
-import termios
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .conftest import Terminal, drawn_last
 
 DEADLINE = 30.0
 ORDER = {"order_id": "A-1", "amount": 12.5, "card_country": "NL", "ship_country": "NL"}
@@ -138,54 +130,6 @@ class TestInAPipe:
             "step risk",
             "step decide",
         ]
-
-
-class Terminal:
-    """A command whose stdin, stdout and stderr are a terminal."""
-
-    def __init__(self, dockrion: Any, *arguments: str) -> None:
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "dockrion_runtime.cli", *arguments],
-            cwd=dockrion.directory,
-            env=dockrion.environment({"TERM": "xterm-256color"}),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-        )
-        os.close(slave)
-        self.text = ""
-
-    def read(self, until: Callable[[str], bool] = lambda _: False) -> str:
-        """Read until the text so far is right, or to the end."""
-        deadline = time.monotonic() + DEADLINE
-        while not until(self.text):
-            assert time.monotonic() < deadline, self.text
-            if select.select([self._master], [], [], 0.1)[0]:
-                try:
-                    data = os.read(self._master, 65536)
-                except OSError:  # how Linux tells of the end
-                    break
-                if not data:
-                    break
-                self.text += data.decode()
-        return self.text
-
-    def end(self) -> int:
-        try:
-            self.read()
-            return self.process.wait(DEADLINE)
-        finally:
-            os.close(self._master)
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
-
-
-def drawn_last(text: str) -> str:
-    """Return what stands on the screen at the end, without colours."""
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.rpartition("\x1b[2K")[2]).replace("\r", "")
 
 
 class TestInATerminal:

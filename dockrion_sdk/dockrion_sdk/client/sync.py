@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,13 +10,16 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from dockrion_events import Event
 
-from ..syncing import iterated
+from ..syncing import interruptible, iterated
 from .client import Client
 from .runs import Run, Runs
 
 
 class SyncClient:
-    """`Client` for plain scripts; a context manager. Its methods block, and may be called from any thread."""
+    """`Client` for plain scripts; a context manager. Its methods block, and may be called from any thread.
+
+    What they iterate over is to be left, or closed, before the client is. Ctrl-C ends a method at once.
+    """
 
     def __init__(
         self,
@@ -54,9 +57,11 @@ class SyncClient:
 
     def invoke(self, payload: dict[str, Any], *, thread_id: str | None = None) -> Any:
         """See `Client.invoke`."""
-        return self._portal.call(lambda: self._client.invoke(payload, thread_id=thread_id))
+        return interruptible(self._portal, lambda: self._client.invoke(payload, thread_id=thread_id))
 
-    def stream(self, payload: dict[str, Any], *, thread_id: str | None = None) -> Iterator[Event]:
+    def stream(
+        self, payload: dict[str, Any], *, thread_id: str | None = None
+    ) -> Generator[Event, None, None]:
         """See `Client.stream`."""
         return iterated(self._portal, self._client.stream(payload, thread_id=thread_id))
 
@@ -72,20 +77,22 @@ class SyncRuns:
         self, payload: dict[str, Any], *, run_id: str | None = None, thread_id: str | None = None
     ) -> Run:
         """See `Runs.create`."""
-        return self._portal.call(lambda: self._runs.create(payload, run_id=run_id, thread_id=thread_id))
+        return interruptible(
+            self._portal, lambda: self._runs.create(payload, run_id=run_id, thread_id=thread_id)
+        )
 
     def get(self, run_id: str) -> Run:
         """See `Runs.get`."""
-        return self._portal.call(self._runs.get, run_id)
+        return interruptible(self._portal, lambda: self._runs.get(run_id))
 
-    def list(self, *, page_size: int = 50) -> Iterator[Run]:
+    def list(self, *, page_size: int = 50) -> Generator[Run, None, None]:
         """See `Runs.list`."""
         return iterated(self._portal, self._runs.list(page_size=page_size))
 
     def cancel(self, run_id: str, *, reason: str | None = None) -> None:
         """See `Runs.cancel`."""
-        self._portal.call(lambda: self._runs.cancel(run_id, reason=reason))
+        interruptible(self._portal, lambda: self._runs.cancel(run_id, reason=reason))
 
-    def events(self, run_id: str, *, from_sequence: int = 0) -> Iterator[Event]:
+    def events(self, run_id: str, *, from_sequence: int = 0) -> Generator[Event, None, None]:
         """See `Runs.events`."""
         return iterated(self._portal, self._runs.events(run_id, from_sequence=from_sequence))

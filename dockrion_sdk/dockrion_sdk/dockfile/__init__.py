@@ -14,9 +14,8 @@ from .models import (
     OptionalSecret,
     RequiredSecret,
     Secrets,
-    Streaming,
-    StreamingEvents,
 )
+from .streaming import Streaming, StreamingEvents
 
 __all__ = [
     "CORS",

@@ -20,7 +20,8 @@ class Problem:
     """One thing that is wrong.
 
     `path` is dotted, with list indexes in brackets (`secrets.required[0].name`), and empty where the file as
-    a whole is meant. `line` and `column` count from 1.
+    a whole is meant. `line` and `column` count from 1. `variable` names the environment variable that is
+    missing, where nothing else is wrong.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Problem:
     hint: str = ""
     line: int | None = None
     column: int | None = None
+    variable: str = ""
 
     def __str__(self) -> str:
         told = f"{self.path}: {self.message}" if self.path else self.message

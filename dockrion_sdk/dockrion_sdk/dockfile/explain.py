@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -11,8 +11,15 @@ from pydantic_core import ErrorDetails
 from .errors import Loc, bounded, did_you_mean
 from .fields import FAULT
 
-Finding = tuple[Loc, str, str]
-"""Where, what, and a hint."""
+
+class Finding(NamedTuple):
+    """Where, what, a hint, and the environment variable that is missing if that is what is wrong."""
+
+    loc: Loc
+    message: str
+    hint: str = ""
+    variable: str = ""
+
 
 _EXPECTED = {
     "string_type": "expected text",
@@ -51,7 +58,7 @@ def explain(
         context: dict[str, Any] = item.get("ctx", {})
         loc: Loc = (*item["loc"], *context.get("at", ()))
         if not _follows(loc, teller.value(loc), unresolved):
-            yield (loc, *teller.tell(item, loc, context))
+            yield Finding(loc, *teller.tell(item, loc, context))
 
 
 def _follows(loc: Loc, value: Any, unresolved: Set[Loc]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +22,14 @@ from .substitute import VARIABLE_NAME
 
 FAULT = "dockfile"
 """The pydantic error type of every fault made here."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How the documentation names a kind of value."""
+
+    text: str
+
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5.6.2
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*,]+")  # RFC 6454, section 7
@@ -207,30 +216,46 @@ def _short(message: str, limit: int = 200) -> str:
 
 _number = BeforeValidator(_no_boolean)
 
-Version = Annotated[Literal["1.0"], BeforeValidator(_version)]
-AgentName = Annotated[str, BeforeValidator(_agent_name)]
-AgentReference = Annotated[str, _reference("app.service:handle")]
-AdapterReference = Annotated[str, _reference("my_package.adapter:MyAdapter")]
-NonEmpty = Annotated[str, Field(min_length=1, max_length=255)]
-Count = Annotated[int, _number, Field(ge=1)]
-Port = Annotated[int, _number, Field(ge=0, le=65535)]
-Seconds = Annotated[float, _number, Field(gt=0, allow_inf_nan=False)]
-Streamings = Annotated[tuple[Literal["sse", "websocket"], ...], BeforeValidator(_streamings)]
-Protocols = Annotated[tuple[Literal["a2a"], ...], BeforeValidator(_protocols)]
-Origin = Annotated[str, BeforeValidator(_origin)]
-Method = Annotated[str, BeforeValidator(_method)]
-PublicURL = Annotated[str | None, BeforeValidator(_public_url)]
-Allowed = Annotated[str | tuple[str, ...] | None, PlainValidator(_events)]
-JSONSchema = Annotated[dict[str, Any] | None, PlainValidator(_json_schema)]
+Version = Annotated[Literal["1.0"], BeforeValidator(_version), Shown('`"1.0"`')]
+AgentName = Annotated[str, BeforeValidator(_agent_name), Shown("one line of at most 128 characters")]
+AgentReference = Annotated[str, _reference("app.service:handle"), Shown("`module:attribute`")]
+AdapterReference = Annotated[str, _reference("my_package.adapter:MyAdapter"), Shown("`module:Class`")]
+NonEmpty = Annotated[str, Field(min_length=1, max_length=255), Shown("text")]
+Count = Annotated[int, _number, Field(ge=1), Shown("whole number from 1")]
+Port = Annotated[int, _number, Field(ge=0, le=65535), Shown("whole number from 0 to 65535")]
+Seconds = Annotated[float, _number, Field(gt=0, allow_inf_nan=False), Shown("seconds, more than 0")]
+Streamings = Annotated[
+    tuple[Literal["sse", "websocket"], ...],
+    BeforeValidator(_streamings),
+    Shown("`sse`, `websocket`, a list of both, or `none`"),
+]
+Protocols = Annotated[tuple[Literal["a2a"], ...], BeforeValidator(_protocols), Shown("list of `a2a`")]
+Origin = Annotated[str, BeforeValidator(_origin), Shown("origin, or `*`")]
+Method = Annotated[str, BeforeValidator(_method), Shown("HTTP method")]
+PublicURL = Annotated[str | None, BeforeValidator(_public_url), Shown("URL, `http` or `https`")]
+Allowed = Annotated[
+    str | tuple[str, ...] | None,
+    PlainValidator(_events),
+    Shown("preset (`minimal`, `chat`, `debug`, `all`), or list of events"),
+]
+JSONSchema = Annotated[
+    dict[str, Any] | None, PlainValidator(_json_schema), Shown("JSON Schema (Draft 2020-12)")
+]
 StoreKind = Annotated[Literal["memory", "redis"], _one_of("memory", "redis")]
 LostPolicy = Annotated[Literal["fail", "restart", "resume"], _one_of("fail", "restart", "resume")]
 LogStyle = Annotated[Literal["auto", "json", "console"], _one_of("auto", "json", "console")]
 TracingKind = Annotated[Literal["otel", "none"], _one_of("otel", "none")]
 IdKind = Annotated[Literal["uuid", "custom"], _one_of("uuid", "custom")]
-StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False)]
-LeaseSeconds = Annotated[float, _number, Field(ge=0.5, le=3600, allow_inf_nan=False)]
+StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False), Shown("URL of a Redis")]
+LeaseSeconds = Annotated[
+    float, _number, Field(ge=0.5, le=3600, allow_inf_nan=False), Shown("seconds, 0.5 to 3600")
+]
 AuthMode = Annotated[Literal["none", "api_key"], _one_of("none", "api_key")]
-HeaderName = Annotated[str, _matching(_TOKEN, "the name of an HTTP header, such as X-API-Key")]
+HeaderName = Annotated[
+    str, _matching(_TOKEN, "the name of an HTTP header, such as X-API-Key"), Shown("name of a header")
+]
 VariableName = Annotated[
-    str, _matching(VARIABLE_NAME, "the name of an environment variable, such as DOCKRION_API_KEY")
+    str,
+    _matching(VARIABLE_NAME, "the name of an environment variable, such as DOCKRION_API_KEY"),
+    Shown("name of an environment variable"),
 ]

@@ -12,21 +12,27 @@ from pydantic import ValidationError
 from .errors import DockfileError, Loc, Problem, bounded, did_you_mean, dotted
 from .explain import Finding, explain
 from .models import APIKeys, Dockfile, Source
-from .read import Document, read_document
+from .read import Document, parse_document, read_document
 from .substitute import VARIABLE_NAME, Substitution
 
 FILE_NAME = "Dockfile.yaml"
 
 
-def load_dockfile(path: str | os.PathLike[str] = FILE_NAME, env: Mapping[str, str] | None = None) -> Dockfile:
+def load_dockfile(
+    path: str | os.PathLike[str] = FILE_NAME,
+    env: Mapping[str, str] | None = None,
+    *,
+    text: str | None = None,
+) -> Dockfile:
     """Read, substitute and check a Dockfile.
 
     `path` is the file or its directory, by default `Dockfile.yaml` in the working directory; `env` is where
     `${NAME}` and secrets are looked up, by default the process's environment. What is odd but harmless is in
-    `Dockfile.warnings`, for the caller to log. Raises DockfileError with every problem, in the file's order.
+    `Dockfile.warnings`, for the caller to log. `text` is checked in place of what the file holds, for editors
+    before they write. Raises DockfileError with every problem, in the file's order.
     """
     file, shown = _find(Path(path))
-    document = read_document(file, shown)
+    document = read_document(file, shown) if text is None else parse_document(text, shown)
     return _Check(document, os.environ if env is None else env).dockfile(file)
 
 
@@ -78,8 +84,8 @@ class _Check:
 
     def _unresolved(self) -> Iterator[Finding]:
         for loc, faults in self._pass.faults.items():
-            for message, hint in faults:
-                yield loc, message, hint
+            for fault in faults:
+                yield Finding(loc, *fault)
 
     def _missing_secrets(self) -> Iterator[Finding]:
         """Name every variable that must be set and is not: required secrets, and the one of the API keys."""
@@ -91,7 +97,8 @@ class _Check:
                 description = self._shown((*loc, "description"), entry.get("description"))
                 purpose = f" ({description})" if description else ""
                 shown = self._shown((*loc, "name"), name)
-                yield loc, f"environment variable {shown} is not set{purpose}", "it is a required secret"
+                message = f"environment variable {shown} is not set{purpose}"
+                yield Finding(loc, message, "it is a required secret", shown)
         auth = self._tree.get("auth")
         if not isinstance(auth, dict) or auth.get("mode") != "api_key":
             return
@@ -99,11 +106,9 @@ class _Check:
         name = keys.get("env_var", default) if isinstance(keys, dict) else default
         if self._lacks(name) and name not in listed:
             place: Loc = ("auth", "api_keys", "env_var")
-            yield (
-                place,
-                f"environment variable {self._shown(place, name)} is not set",
-                "it holds the API keys",
-            )
+            shown = self._shown(place, name)
+            message = f"environment variable {shown} is not set"
+            yield Finding(place, message, "it holds the API keys", shown)
 
     def _lacks(self, name: Any) -> bool:
         return isinstance(name, str) and bool(VARIABLE_NAME.fullmatch(name)) and not self._env.get(name)
@@ -113,13 +118,13 @@ class _Check:
 
     def _problems(self, findings: list[Finding]) -> list[Problem]:
         problems = []
-        for loc, message, hint in sorted(
-            findings, key=lambda finding: self._document.mark(finding[0]) or (0, 0)
-        ):
+        order = sorted(findings, key=lambda finding: self._document.mark(finding.loc) or (0, 0))
+        for loc, message, hint, variable in order:
             if loc == ("agent",) and message == "is required":
                 hint = self._agent_hint()
             mark = self._document.mark(loc)
-            problems.append(Problem(dotted(loc), message, hint, mark.line if mark else None))
+            line = mark.line if mark else None
+            problems.append(Problem(dotted(loc), message, hint, line, variable=variable))
         return problems
 
     def _agent_hint(self) -> str:

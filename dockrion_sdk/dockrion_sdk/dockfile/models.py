@@ -12,23 +12,17 @@ from typing import Any
 
 from pydantic import Field, PrivateAttr
 
-from dockrion_events import EventsFilter, InvalidFilter
-
 from .errors import Loc
 from .fields import (
     PROTOCOLS,
     AdapterReference,
     AgentName,
     AgentReference,
-    Allowed,
     AuthMode,
     Count,
     HeaderName,
-    IdKind,
     JSONSchema,
-    LeaseSeconds,
     LogStyle,
-    LostPolicy,
     Method,
     NonEmpty,
     Origin,
@@ -36,8 +30,6 @@ from .fields import (
     Protocols,
     PublicURL,
     Seconds,
-    StoreKind,
-    StoreURL,
     Streamings,
     TracingKind,
     VariableName,
@@ -45,6 +37,7 @@ from .fields import (
     fault,
 )
 from .section import Faults, Section
+from .streaming import Streaming
 
 
 class Agent(Section):
@@ -54,13 +47,38 @@ class Agent(Section):
     counts the steps of one execution.
     """
 
-    name: AgentName
-    description: str = ""
-    handler: AgentReference | None = None
-    entrypoint: AgentReference | None = None
-    framework: NonEmpty | None = None
-    adapter: AdapterReference | None = None
-    recursion_limit: Count = 1000
+    name: AgentName = Field(
+        description="What the agent is called, in every stream and in the store.", examples=["my-agent"]
+    )
+    description: str = Field(
+        default="",
+        description="What it does, for `/info` and the OpenAPI page.",
+        examples=["Answers questions about orders."],
+    )
+    handler: AgentReference | None = Field(
+        default=None,
+        description="A function; the other way is `entrypoint`.",
+        examples=["app.service:handle"],
+    )
+    entrypoint: AgentReference | None = Field(
+        default=None,
+        description="A graph, an object, or what makes one; needs `framework` or `adapter`.",
+        examples=["app.graph:build_graph"],
+    )
+    framework: NonEmpty | None = Field(
+        default=None,
+        description="The entrypoint's: `langgraph`, `langchain`, `object`, `agentor`, or another package's.",
+        examples=["langgraph"],
+    )
+    adapter: AdapterReference | None = Field(
+        default=None,
+        description="An adapter of your own, in place of a framework's.",
+        examples=["my_package.adapter:MyAdapter"],
+    )
+    recursion_limit: Count = Field(
+        default=1000,
+        description="Steps of one execution, where neither the graph nor the caller sets a limit.",
+    )
 
     @classmethod
     def check_keys(cls, given: Mapping[str, Any]) -> Faults:
@@ -82,16 +100,28 @@ class Agent(Section):
 class IOSchema(Section):
     """`io_schema`: JSON Schemas (Draft 2020-12) of payload and output; `strict` validates the output too."""
 
-    input: JSONSchema = None
-    output: JSONSchema = None
-    strict: bool = False
+    input: JSONSchema = Field(
+        default=None,
+        description="What a payload has to be; anything else gets 422.",
+        examples=[{"type": "object", "properties": {"query": {"type": "string"}}}],
+    )
+    output: JSONSchema = Field(
+        default=None, description="What the output is, for `/schema`.", examples=[{"type": "object"}]
+    )
+    strict: bool = Field(default=False, description="Whether the output is held to its schema too.")
 
 
 class CORS(Section):
     """`expose.cors`: which browser origins may call, and with which methods. No origins: no CORS."""
 
-    origins: tuple[Origin, ...] = ()
-    methods: tuple[Method, ...] = ("GET", "POST", "DELETE")
+    origins: tuple[Origin, ...] = Field(
+        default=(),
+        description="The origins whose pages may call; `*` is any, none is no CORS.",
+        examples=[["https://app.example.com"]],
+    )
+    methods: tuple[Method, ...] = Field(
+        default=("GET", "POST", "DELETE"), description="The methods they may use."
+    )
 
 
 class Expose(Section):
@@ -103,17 +133,33 @@ class Expose(Section):
     `max_concurrent` counts invocations and direct streams together; `shutdown_grace` is in seconds.
     """
 
-    rest: bool = True
-    streaming: Streamings = ("sse",)
-    protocols: Protocols = ()
-    playground: bool = True
-    port: Port = 8080
-    host: NonEmpty = "0.0.0.0"
-    public_url: PublicURL = None
+    rest: bool = Field(default=True, description="Serve `/invoke`, `/info`, `/schema` and `/graph`.")
+    streaming: Streamings = Field(
+        default=("sse",),
+        description="How a direct stream is served: `POST /invoke/stream`, or `/invoke/ws`.",
+        examples=["sse"],
+    )
+    protocols: Protocols = Field(
+        default=(),
+        description="Spoken besides, over the runs; `a2a` needs the extra `dockrion-sdk[a2a]`.",
+        examples=[["a2a"]],
+    )
+    playground: bool = Field(default=True, description="Serve the page at `/`; there is none without `rest`.")
+    port: Port = Field(default=8080, description="The port; 0 takes any free one.")
+    host: NonEmpty = Field(default="0.0.0.0", description="The address to listen on.")
+    public_url: PublicURL = Field(
+        default=None,
+        description="Where clients find the server, if not where their requests say: behind a proxy.",
+        examples=["https://example.com/agents/mine"],
+    )
     cors: CORS = CORS()
-    max_body_bytes: Count = 10 * 1024 * 1024
-    max_concurrent: Count = 256
-    shutdown_grace: Seconds = 30.0
+    max_body_bytes: Count = Field(default=10 * 1024 * 1024, description="Larger bodies get 413.")
+    max_concurrent: Count = Field(
+        default=256, description="Invocations and direct streams together; beyond it 503."
+    )
+    shutdown_grace: Seconds = Field(
+        default=30.0, description="How long streams and runs get to end after SIGTERM."
+    )
 
     @classmethod
     def check_keys(cls, given: Mapping[str, Any]) -> Faults:
@@ -123,120 +169,21 @@ class Expose(Section):
             yield ("playground",), fault("the playground needs rest", hint=hint, told=True)
 
 
-class StreamingEvents(Section):
-    """`streaming.events`: which events there are and their bounds.
-
-    `allowed` is a preset, names of events, or None for everything. `heartbeat_interval` and
-    `max_run_duration` are in seconds, `max_event_bytes` in bytes.
-    """
-
-    allowed: Allowed = None
-    heartbeat_interval: Seconds = 15.0
-    max_run_duration: Seconds = 3600.0
-    max_event_bytes: Count = 8 * 1024 * 1024
-
-    @classmethod
-    def check_keys(cls, given: Mapping[str, Any]) -> Faults:
-        """Hold `allowed` against the events there are, naming each wrong one."""
-        allowed = given.get("allowed")
-        if isinstance(allowed, str):
-            yield from _filter_faults(("allowed",), allowed)
-        for index, name in enumerate(allowed if isinstance(allowed, list | tuple) else ()):
-            yield from _filter_faults(("allowed", index), [name])
-
-    @property
-    def events_filter(self) -> EventsFilter:
-        """The filter that `allowed` describes."""
-        return EventsFilter(list(self.allowed) if isinstance(self.allowed, tuple) else self.allowed)
-
-
-class IdGenerator(Section):
-    """`streaming.id_generator`: who names a run that its client does not name.
-
-    A `custom` `handler` is called with the payload, or with nothing if it takes nothing, and returns
-    1 to 128 letters, digits, '.', '_', ':' or '-'.
-    """
-
-    type: IdKind = "uuid"
-    handler: AgentReference | None = None
-
-    @classmethod
-    def check_keys(cls, given: Mapping[str, Any]) -> Faults:
-        """A handler, if and only if the type is custom."""
-        custom, handler = given.get("type") == "custom", given.get("handler") is not None
-        if custom and not handler:
-            hint = "for example handler: app.ids:new_id"
-            yield ("handler",), fault("type: custom needs a handler", hint=hint, told=True)
-        elif handler and not custom:
-            yield ("handler",), fault("a handler needs type: custom", hint="add type: custom", told=True)
-
-
-class StreamingConnection(Section):
-    """`streaming.connection`: the connections that follow runs.
-
-    `default_timeout` is in seconds: how long one stays open unless its client asks for another time.
-    `max_subscribers_per_run` counts those of one server process.
-    """
-
-    default_timeout: Seconds = 300.0
-    max_subscribers_per_run: Count = 100
-
-
-class MemoryStore(Section):
-    """`streaming.memory`: how much of a run is kept in memory, and for how many seconds after its end."""
-
-    stream_ttl_seconds: Seconds = 3600.0
-    max_events_per_run: Count = 10_000
-
-
-class RedisStore(Section):
-    """`streaming.redis`: the Redis that keeps runs, how much of each, and for how long."""
-
-    url: StoreURL = "redis://localhost:6379"
-    stream_ttl_seconds: Seconds = 3600.0
-    max_events_per_run: Count = 10_000
-    connection_pool_size: Count = 10
-
-
-class Runs(Section):
-    """`streaming.runs`: executing runs.
-
-    `max_concurrent` counts the runs that one process executes at once. An executor that does not renew its
-    claim for `lease_seconds` counts as lost; `on_executor_lost` says what becomes of its runs: they end in
-    an error (`fail`), are executed again (`restart`), or go on from their graph's last checkpoint (`resume`).
-    """
-
-    max_concurrent: Count = 64
-    on_executor_lost: LostPolicy = "fail"
-    lease_seconds: LeaseSeconds = 10.0
-
-
-class Streaming(Section):
-    """`streaming`: the stream of events, and the runs that keep theirs (`async_runs`)."""
-
-    async_runs: bool = False
-    backend: StoreKind = "memory"
-    allow_client_ids: bool = True
-    id_generator: IdGenerator = IdGenerator()
-    events: StreamingEvents = StreamingEvents()
-    connection: StreamingConnection = StreamingConnection()
-    memory: MemoryStore = MemoryStore()
-    redis: RedisStore = RedisStore()
-    runs: Runs = Runs()
-
-
 class APIKeys(Section):
     """`auth.api_keys`: the variable that holds them, the header they come in, and whether as a bearer too."""
 
-    env_var: VariableName = "DOCKRION_API_KEY"
-    header: HeaderName = "X-API-Key"
-    allow_bearer: bool = True
+    env_var: VariableName = Field(
+        default="DOCKRION_API_KEY",
+        description="The variable that holds them: `key` or `name:key`, commas between several.",
+    )
+    header: HeaderName = Field(default="X-API-Key", description="The header they come in.")
+    allow_bearer: bool = Field(default=True, description="Whether `Authorization: Bearer …` will do as well.")
 
 
 class Auth(Section):
     """`auth`: who may call."""
 
-    mode: AuthMode = "none"
+    mode: AuthMode = Field(default="none", description="Whether callers need a key.")
     api_keys: APIKeys = APIKeys()
 
 
@@ -248,31 +195,47 @@ class Observability(Section):
     reads stderr: a terminal or something else (`auto`).
     """
 
-    metrics: bool = True
-    tracing: TracingKind = "none"
-    logs: LogStyle = "auto"
+    metrics: bool = Field(default=True, description="Serve `/metrics` for Prometheus.")
+    tracing: TracingKind = Field(
+        default="none",
+        description="Traces by OpenTelemetry; needs the extra `dockrion-sdk[otel]`.",
+        examples=["otel"],
+    )
+    logs: LogStyle = Field(
+        default="auto", description="The log as JSON, for people, or by what stderr is.", examples=["json"]
+    )
 
 
 class RequiredSecret(Section):
     """An entry of `secrets.required`: an environment variable that must be set and not empty."""
 
-    name: VariableName
-    description: str = ""
+    name: VariableName = Field(
+        description="The variable, which must be set and not empty.", examples=["API_TOKEN"]
+    )
+    description: str = Field(
+        default="",
+        description="What it is for: said where it is missing.",
+        examples=["Token of the model's API"],
+    )
 
 
 class OptionalSecret(Section):
     """An entry of `secrets.optional`: an environment variable, and what `${NAME}` is where it is not set."""
 
-    name: VariableName
-    description: str = ""
-    default: str | None = Field(default=None, repr=False)
+    name: VariableName = Field(description="The variable.", examples=["MODEL"])
+    description: str = Field(default="", description="What it is for.", examples=["Which model answers"])
+    default: str | None = Field(
+        default=None, description="What `${NAME}` is where it is not set.", examples=["small"], repr=False
+    )
 
 
 class Secrets(Section):
     """`secrets`: the environment variables that the agent relies on."""
 
-    required: tuple[RequiredSecret, ...] = ()
-    optional: tuple[OptionalSecret, ...] = ()
+    required: tuple[RequiredSecret, ...] = Field(
+        default=(), description="What must be set before anything starts."
+    )
+    optional: tuple[OptionalSecret, ...] = Field(default=(), description="What may be set.")
 
     @classmethod
     def check_keys(cls, given: Mapping[str, Any]) -> Faults:
@@ -282,14 +245,6 @@ class Secrets(Section):
             if name in seen:
                 yield loc, fault("is listed twice", hint="a secret is either required or optional", told=True)
             seen.add(name)
-
-
-def _filter_faults(loc: Loc, allowed: str | list[Any]) -> Faults:
-    try:
-        EventsFilter(allowed)
-    except InvalidFilter as error:
-        expected = "expected a preset" if isinstance(allowed, str) else "expected the name of an event"
-        yield loc, fault(str(error), instead=expected)
 
 
 def _secret_names(given: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
@@ -316,7 +271,7 @@ class Dockfile(Section):
     hold the values.
     """
 
-    version: Version = "1.0"
+    version: Version = Field(default="1.0", description="The format of the file.")
     agent: Agent
     io_schema: IOSchema = IOSchema()
     expose: Expose = Expose()

@@ -9,11 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import Loc, bounded
 
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Unresolved(NamedTuple):
+    """Why a reference cannot be resolved; ``variable`` is the one that is not set, if that is the reason."""
+
+    message: str
+    hint: str
+    variable: str = ""
 
 
 @dataclass
@@ -21,11 +29,11 @@ class Substitution:
     """One pass over a document: what was inserted where, and what could not be.
 
     `templates` maps each location that took a value from the environment to its text as written in the file:
-    what may be shown of it. `faults` maps locations to `(message, hint)` pairs.
+    what may be shown of it. `faults` maps locations to what is wrong there.
     """
 
     templates: dict[Loc, str] = field(default_factory=dict)
-    faults: dict[Loc, list[tuple[str, str]]] = field(default_factory=dict)
+    faults: dict[Loc, list[Unresolved]] = field(default_factory=dict)
 
     def apply(self, value: Any, env: Mapping[str, str], loc: Loc = ()) -> Any:
         """Return the value with its references resolved; one that cannot be stays as it is written."""
@@ -47,7 +55,7 @@ class Substitution:
 class _Pieces:
     def __init__(self, template: str, env: Mapping[str, str]) -> None:
         self.out: list[str] = []
-        self.faults: list[tuple[str, str]] = []
+        self.faults: list[Unresolved] = []
         self.inserted = False
         at = 0
         while (start := template.find("${", at)) >= 0:
@@ -57,9 +65,7 @@ class _Pieces:
                 continue
             end = template.find("}", start)
             if end < 0:
-                self.faults.append(
-                    ("`${` is never closed", "write ${NAME} or ${NAME:-default}, or $${ for the text")
-                )
+                self._fault("`${` is never closed", "write ${NAME} or ${NAME:-default}, or $${ for the text")
                 break
             self.out += [template[at:start], self._reference(template[start + 2 : end], env)]
             self.inserted = True
@@ -75,9 +81,8 @@ class _Pieces:
         elif has_default:
             return self._checked(name, env.get(name) or default)
         elif name not in env:
-            self._fault(
-                f"environment variable {name} is not set", f"set it, or give a default: ${{{name}:-default}}"
-            )
+            hint = f"set it, or give a default: ${{{name}:-default}}"
+            self._fault(f"environment variable {name} is not set", hint, name)
         else:
             return self._checked(name, env[name])
         return ""
@@ -87,5 +92,5 @@ class _Pieces:
             self._fault(f"environment variable {name} is not UTF-8 text", "")
         return value
 
-    def _fault(self, message: str, hint: str) -> None:
-        self.faults.append((message, hint))
+    def _fault(self, message: str, hint: str, variable: str = "") -> None:
+        self.faults.append(Unresolved(message, hint, variable))

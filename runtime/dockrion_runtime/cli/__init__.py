@@ -6,18 +6,20 @@ from typing import Annotated
 
 import typer
 
-from ..routes import VERSION
-from .init import init
-from .run import run
-from .stream import stream
-from .test import try_agent
-from .validate import validate
-from .worker import worker
+from ..version import VERSION
+from .commands.add import add
+from .commands.doctor import doctor
+from .commands.init import init
+from .commands.run import run
+from .commands.runs import runs
+from .commands.stream import stream
+from .commands.test import try_agent
+from .commands.validate import validate
+from .commands.worker import worker
 
 app = typer.Typer(
     name="dockrion",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,11 +42,14 @@ def _dockrion(
 
 
 app.command("init")(init)
+app.add_typer(add, name="add")
 app.command("validate")(validate)
 app.command("test")(try_agent)
 app.command("stream")(stream)
 app.command("run")(run)
 app.command("worker")(worker)
+app.add_typer(runs, name="runs")
+app.command("doctor")(doctor)
 
 
 def main() -> None:

@@ -15,14 +15,13 @@ from litestar import Litestar
 from dockrion_sdk import Dockfile, load_dockfile
 
 from ..auth import authenticator
-from ..payload import read_payload, validator
-from ..problems import Problem
+from ..payload import validator
 from ..process import held_by, leave
 from ..redaction import redactor
 from ..service import Service
 from .environment import environment_file, unset_variables
-from .failure import INTERRUPTED, TRACEBACK_HINT, USAGE, Failure, Teller, describe
-from .options import payload_bytes
+from .failure import INTERRUPTED, TRACEBACK_HINT, Failure, Teller, describe
+from .payloads import payload_of
 
 
 def read_dockfile(path: Path, env_file: Path | None, teller: Teller) -> Dockfile:
@@ -63,14 +62,7 @@ def not_started(error: BaseException) -> Failure:
 
 def checked_payload(text: str, dockfile: Dockfile) -> dict[str, Any]:
     """Return the payload of ``-p``, held against ``io_schema.input``."""
-    data = payload_bytes(text)
-    try:
-        return read_payload(data, validator(dockfile.io_schema.input), name="the payload")
-    except Problem as problem:
-        errors = problem.extra.get("errors", [])
-        more = [f"{fault['path']}: {fault['message']}" for fault in errors[1:]]
-        hint = 'for example -p \'{"query": "…"}\'' if problem.status == 400 else "; ".join(more)
-        raise Failure(problem.detail, hint, code=USAGE) from None
+    return payload_of(text, validator(dockfile.io_schema.input))
 
 
 def run_agent(main: Coroutine[Any, Any, int]) -> int:

@@ -7,12 +7,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 import typer
 
-from dockrion_events import DockrionError
-from dockrion_sdk import DockfileError
+from dockrion_events import DockrionError, encode_json
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -32,10 +32,14 @@ class Failure(Exception):
 
 
 class Teller:
-    """Writes warnings and errors to stderr, without the values of secrets once it knows them."""
+    """Writes warnings and errors to stderr, without the values of secrets once it knows them.
 
-    def __init__(self, verbose: bool) -> None:
+    With ``as_json`` a failure is a JSON document on stdout too, in place of the one that was asked for.
+    """
+
+    def __init__(self, verbose: bool, as_json: bool = False) -> None:
         self.verbose = verbose
+        self.as_json = as_json
         self.redact: Callable[[str], str] = str
 
     def say(self, text: str) -> None:
@@ -44,7 +48,12 @@ class Teller:
 
     def failure(self, error: BaseException) -> int:
         """Tell of a failure and return the exit code it stands for."""
+        from dockrion_sdk import DockfileError
+
         code = FAILED
+        if self.as_json:
+            document = self._redacted({"error": error_document(error)})
+            print(encode_json(document).decode(), flush=True)
         if isinstance(error, Failure):
             self._two_lines(error.what, error.mend)
             code = error.code
@@ -60,6 +69,13 @@ class Teller:
             self.say("".join(traceback.format_exception(told_of)))
         return code
 
+    def _redacted(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._redacted(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._redacted(item) for item in value]
+        return self.redact(value) if isinstance(value, str) else value
+
     def _two_lines(self, what: str, mend: str) -> None:
         self.say(f"error: {' '.join(what.split())}")
         if mend and not (self.verbose and mend == TRACEBACK_HINT):
@@ -74,10 +90,24 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def error_document(error: BaseException) -> dict[str, Any]:
+    """Return what ``--json`` says of a failure: ``message``, and ``hint`` or ``problems`` where there are."""
+    from dockrion_sdk import DockfileError
+
+    if isinstance(error, DockfileError):
+        problems = [
+            {name: value for name, value in asdict(problem).items() if value} for problem in error.problems
+        ]
+        return {"message": str(error), "file": error.file, "problems": problems}
+    if isinstance(error, Failure):
+        return {"message": error.what, **({"hint": error.mend} if error.mend else {})}
+    return {"message": describe(error)}
+
+
 @contextmanager
-def told(verbose: bool = False) -> Iterator[Teller]:
+def told(verbose: bool = False, as_json: bool = False) -> Iterator[Teller]:
     """Turn what goes wrong within into words on stderr and an exit code."""
-    teller = Teller(verbose)
+    teller = Teller(verbose, as_json)
     try:
         yield teller
     except (typer.Exit, typer.BadParameter):

@@ -26,7 +26,7 @@ from dockrion_events import (
     TokenEvent,
 )
 
-from .plain import line
+from .plain import line, printable
 from .steps import Step, StepTree, duration
 
 BAR_WIDTH: Final = 24
@@ -89,7 +89,7 @@ class LiveView:
     def _drawing(self) -> RenderableType:
         with self._lock:
             lines = [_step_line(step) for step in self._tree.steps]
-            lines += [Text(f"· {_printable(note)}", style="dim", overflow="fold") for note in self._notes]
+            lines += [Text(f"· {printable(note)}", style="dim", overflow="fold") for note in self._notes]
             bars = self._bars()
             text = "".join(self._text if self._closed else self._text[-TAIL_CHARS:])
             end = self._last_line(bool(text))
@@ -103,16 +103,16 @@ class LiveView:
     def _wrapped(self, text: str) -> list[Text]:
         if not self._closed:
             text = text[-TAIL_CHARS:]
-        return list(Text(_printable(text)).wrap(self._console, self._console.width)) if text else []
+        return list(Text(printable(text)).wrap(self._console, self._console.width)) if text else []
 
     def _bars(self) -> RenderableType:
         table = Table.grid(padding=(0, 1))
         for step, event in self._progress.items():
             table.add_row(
-                _printable(step),
+                printable(step),
                 ProgressBar(total=1.0, completed=event.progress, width=BAR_WIDTH),
                 f"{event.progress:4.0%}",
-                Text(_printable(event.message or ""), style="dim"),
+                Text(printable(event.message or ""), style="dim"),
             )
         return table
 
@@ -122,18 +122,11 @@ class LiveView:
             return Text("stopped", style="yellow") if self._closed else self._spinner
         if isinstance(end, CompleteEvent):
             done = Text(f"{self._agent} is done after {end.latency_seconds:.2f} s", style="green")
-            return done if has_text else Group(Text(_printable(line(end))), done)
-        return Text(_printable(line(end)), style="red" if isinstance(end, ErrorEvent) else "yellow")
+            return done if has_text else Group(Text(printable(line(end))), done)
+        return Text(printable(line(end)), style="red" if isinstance(end, ErrorEvent) else "yellow")
 
 
 def _step_line(step: Step) -> Text:
     mark = Text("✓ ", style="green") if step.done else Text("… ", style="yellow")
-    name = Text("  " * step.depth + _printable(step.name) + " ")
+    name = Text("  " * step.depth + printable(step.name) + " ")
     return Text.assemble(mark, name, Text(duration(step.duration_ms), style="dim"))
-
-
-def _printable(text: str) -> str:
-    """Keep control sequences of an agent's away from the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,10 +11,23 @@ import typer
 from dockrion_events import CONFIGURABLE, PRESETS, EventsFilter, InvalidFilter
 from dockrion_events.events import CUSTOM_PREFIX
 
-from .failure import USAGE, Failure
-
 HERE: Final = Path("Dockfile.yaml")
 
+
+def completed_events(incomplete: str) -> list[str]:
+    """Return what ``PRESET|LIST`` may go on with: for a shell."""
+    before, comma, last = incomplete.rpartition(",")
+    names = (*CONFIGURABLE, CUSTOM_PREFIX) if comma else (*PRESETS, *CONFIGURABLE, CUSTOM_PREFIX)
+    given = before.split(",")
+    return [before + comma + name for name in names if name.startswith(last) and name not in given]
+
+
+EVENTS: Final = typer.Option(
+    metavar="PRESET|LIST",
+    help="Which events are streamed: chat, or token,step.",
+    autocompletion=completed_events,
+)
+ChosenEvents = Annotated[str | None, EVENTS]
 DockfilePath = Annotated[
     Path,
     typer.Argument(metavar="PATH", help="The Dockfile, or the directory it is in.", show_default=False),
@@ -31,6 +44,26 @@ EnvFile = Annotated[
         metavar="FILE",
         help="Variables to fill in where the environment has none; by default .env beside the Dockfile.",
         show_default=False,
+    ),
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
+AsJSONLines = Annotated[bool, typer.Option("--json", help="One JSON document a line on stdout.")]
+LOCAL: Final = "http://localhost:8080"
+URL_VARIABLE: Final = "DOCKRION_URL"
+ServerURL = Annotated[str, typer.Option("--url", metavar="URL", envvar=URL_VARIABLE, help="The server.")]
+KeyVariable = Annotated[
+    str,
+    typer.Option(
+        "--key-env",
+        metavar="NAME",
+        help="The environment variable that holds the API key.",
+        autocompletion=lambda incomplete: [name for name in os.environ if name.startswith(incomplete)],
+    ),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--env-file", metavar="FILE", help="A file of NAME=value lines to find it in.", show_default=False
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show tracebacks.")]
@@ -55,17 +88,3 @@ def chosen_events(text: str) -> str | list[str]:
 
 def _is_event(name: str) -> bool:
     return name in CONFIGURABLE or name.startswith(CUSTOM_PREFIX)
-
-
-def payload_bytes(text: str) -> bytes:
-    """Return the payload that ``-p`` names: the text itself, ``@file`` or ``-`` for stdin."""
-    if text == "-":
-        return sys.stdin.buffer.read()
-    if not text.startswith("@"):
-        return text.encode("utf-8", "surrogateescape")
-    try:
-        return Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise Failure(
-            f"cannot read {text[1:]}: {error.strerror or error}", "-p @FILE names a file", code=USAGE
-        ) from None

@@ -58,6 +58,7 @@ class PlainView:
 
     def close(self) -> None:
         if self._within_line:
+            self._within_line = False
             print(file=self._out, flush=True)
 
 
@@ -93,3 +94,10 @@ def brief(value: Any, longest: int | None = _LONGEST) -> str:
     """Write a value as JSON on one line, cut where it is long."""
     text = encode_json(value).decode()
     return text if longest is None or len(text) <= longest else text[:longest] + "…"
+
+
+def printable(text: str) -> str:
+    """Replace control characters of an agent's, which would steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

@@ -16,6 +16,7 @@ from .agent import not_started, read_dockfile
 from .announce import announcement
 from .failure import Failure, Teller
 from .logs import log_to_stderr
+from .waiting import waiting
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def serve_agent(
     dockfile = dockfile.model_copy(update={"expose": expose})
     if not settings.executing:
         needs_shared_store(dockfile, "--no-executor leaves runs to other processes")
-    app = create_app(dockfile, executing=settings.executing)
+    with waiting("loading the agent"):
+        app = create_app(dockfile, executing=settings.executing)
     host = expose.host if settings.host is None else settings.host
     port = expose.port if settings.port is None else settings.port
     sock = listening or listen(host, port)

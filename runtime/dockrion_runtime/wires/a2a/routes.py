@@ -20,9 +20,9 @@ from starlette.requests import Request as StarletteRequest
 from ...auth import OPEN, owner_of
 from ...openapi import Describer, JSONSchema
 from ...problems import Problem
-from ...routes import VERSION
 from ...runs.service import Runs
 from ...service import BODY_SECONDS, Service
+from ...version import VERSION
 from ...wire import Answer, AnyRequest, body_of
 from .call import Call, CallBuilder, attach
 from .card import agent_card

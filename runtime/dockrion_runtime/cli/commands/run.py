@@ -6,11 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .failure import USAGE, Failure, told
-from .options import HERE, DockfilePath, EnvFile, Verbose
-from .reload import supervise
-from .serving import Settings, serve_agent
-from .workers import serve_by
+from ..failure import USAGE, Failure, told
+from ..options import HERE, DockfilePath, EnvFile, Verbose
 
 
 def run(
@@ -43,8 +40,12 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Serve the agent over HTTP until Ctrl-C or SIGTERM."""
-    settings = Settings(path, env_file, host, port, verbose, executor, playground)
     with told(verbose) as teller:
+        from ..reload import supervise
+        from ..serving import Settings, serve_agent
+        from ..workers import serve_by
+
+        settings = Settings(path, env_file, host, port, verbose, executor, playground)
         if reload and workers > 1:
             raise Failure("--reload serves by one process", "leave --workers out", code=USAGE)
         if reload:

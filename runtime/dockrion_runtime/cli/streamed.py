@@ -1,4 +1,4 @@
-"""`dockrion stream`: watch one execution in the terminal."""
+"""What `dockrion stream` does here: one execution, watched."""
 
 from __future__ import annotations
 
@@ -9,70 +9,50 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Protocol
+from typing import Any
 
-import typer
-
-from dockrion_events import AnyEvent, CancelledEvent, EncodedEvent, EventsFilter, StreamContext, as_encoded
+from dockrion_events import CancelledEvent, EncodedEvent, EventsFilter, StreamContext, as_encoded
 
 from ..app import create_app
 from ..service import Service
 from ..stream import Execution
 from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
-from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, told
-from .live import LiveView
+from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, Teller
 from .logs import log_to_stderr
-from .options import HERE, DockfilePath, EnvFile, PayloadText, Verbose, chosen_events
-from .plain import JSONView, PlainView
-
-_CODES = {"complete": 0, "error": FAILED, "cancelled": INTERRUPTED}
+from .view import CODES, View, opened_view
+from .waiting import waiting
 
 
-class View(Protocol):
-    """Shows the events of one execution."""
-
-    def show(self, item: AnyEvent) -> None:
-        """Show an event, now."""
-
-    def close(self) -> None:
-        """Finish: no event follows."""
-
-
-def stream(
-    payload: PayloadText,
-    path: DockfilePath = HERE,
-    events: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET|LIST", help="In place of streaming.events.allowed: chat, or token,step."
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print each event as one line of JSON.")] = False,
-    env_file: EnvFile = None,
-    verbose: Verbose = False,
-) -> None:
-    """Execute the agent once and show its events as they come."""
-    chosen = None if events is None else EventsFilter(chosen_events(events))
-    with told(verbose) as teller, ExitStack() as stack:
+def stream_here(
+    payload: str,
+    path: Path,
+    chosen: EventsFilter | None,
+    env_file: Path | None,
+    teller: Teller,
+    *,
+    json: bool,
+) -> int:
+    """Execute the agent once, show its events as they come, and return the exit code."""
+    with ExitStack() as stack:
         log_to_stderr(teller, level=logging.WARNING, failures=False)
         live = sys.stdout.isatty() and not json
         out = sys.stdout if live else stack.enter_context(own_stdout())
         dockfile = read_dockfile(path, env_file, teller)
         data = checked_payload(payload, dockfile)
-        app = create_app(dockfile)
+        with waiting("loading the agent"):
+            app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app) as service:
-                if live:
-                    with LiveView() as view:
-                        return await _watch(service, data, chosen, view)
-                return await _watch(service, data, chosen, JSONView(out) if json else PlainView(out))
+                with opened_view(out, json=json) as view:
+                    return await _watch(service, data, chosen, view)
 
         code = run_agent(main())
-        if code == FAILED and not verbose:
+        if code == FAILED and not teller.verbose:
             teller.say(f"  {TRACEBACK_HINT}")
-    raise typer.Exit(code)
+    return code
 
 
 async def _watch(
@@ -95,7 +75,7 @@ async def _watch(
         view.close()
         await execution.aclose()
         service.forget(execution)
-    return INTERRUPTED if interrupted.is_set() else _CODES[last]
+    return INTERRUPTED if interrupted.is_set() else CODES[last]
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""`dockrion init`: a project that runs at once."""
+"""A new project: its files, what to do next, and its directory."""
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -11,17 +10,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import typer
-
-from .failure import Failure, told
-from .options import chosen_events
+from .failure import Failure
+from .spelling import flow
 
 KEY_VARIABLE: Final = "DOCKRION_API_KEY"
+STORE_VARIABLE: Final = "REDIS_URL"
+STORE_URL: Final = f"${{{STORE_VARIABLE}}}"
+STORE_SECRET: Final = {"name": STORE_VARIABLE, "description": "Redis connection URL"}
+SET_STORE: Final = f"export {STORE_VARIABLE}=redis://localhost:6379"
+RUNS_ARE_OFF: Final = "Runs are off, so that nothing is kept there yet: --async-runs turns them on."
 GITIGNORE: Final = ".env\n.venv/\n__pycache__/\n"
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _QUESTION: Final = '{"query": "2 + 3 * 4"}'
 
 
@@ -38,6 +39,13 @@ class Streaming(StrEnum):
     none = "none"
 
 
+class Store(StrEnum):
+    """Where runs are kept."""
+
+    memory = "memory"
+    redis = "redis"
+
+
 class Auth(StrEnum):
     """Who may call a new project."""
 
@@ -46,44 +54,64 @@ class Auth(StrEnum):
 
 @dataclass(frozen=True)
 class Project:
-    """What was asked for; ``events`` is a preset or a list of names."""
+    """What was asked for; ``events`` is a preset or a list of names, ``store`` None where none was named."""
 
     name: str
     framework: Framework | None
     streaming: Streaming
     events: str | list[str]
+    async_runs: bool
+    store: Store | None
     auth: Auth | None
 
     def files(self) -> dict[str, str]:
         """Return the project's files: their names and what is in them."""
         template = f"{self.framework or 'handler'}.py.txt"
         agent = files(__package__).joinpath("templates", template).read_text("utf-8")
-        made = {"Dockfile.yaml": self._dockfile(), "agent.py": agent, ".gitignore": GITIGNORE}
+        made = {"Dockfile.yaml": self.dockfile(), "agent.py": agent, ".gitignore": GITIGNORE}
         if self.auth is not None:
             made[".env"] = f"{KEY_VARIABLE}={secrets.token_urlsafe(32)}\n"
         return made
 
     def next_commands(self) -> list[str]:
         """Return what to type next."""
-        key = '-H "X-API-Key: $(cut -d= -f2 .env)" ' if self.auth else ""
+        key = f'-H "X-API-Key: $(sed -n s/^{KEY_VARIABLE}=//p .env)" ' if self.auth else ""
         post = f"-H \"Content-Type: application/json\" {key}-d '{_QUESTION}'"
         call = f"curl -X POST localhost:8080/invoke {post}"
         if self.streaming is Streaming.sse:
             call = f"curl -N -X POST localhost:8080/invoke/stream {post}"
-        return [f"cd {self.name}", "dockrion run", f"{call}   # in another terminal, in {self.name}/"]
+        commands = [f"cd {self.name}"]
+        if self.store is Store.redis:
+            commands.append(f"{SET_STORE}   # where yours is; it has to be given before the next step")
+        commands += ["dockrion run", f"{call}   # in another terminal, in {self.name}/"]
+        if self.async_runs:
+            commands.append(f"curl -X POST localhost:8080/runs {post}")
+            commands.append(f"dockrion runs list{' --env-file .env' if self.auth else ''}")
+        return commands
 
-    def _dockfile(self) -> str:
+    def dockfile(self) -> str:
+        """Return the Dockfile's text."""
         agent = "  handler: agent:handle"
         if self.framework is not None:
             agent = f"  entrypoint: agent:build_graph\n  framework: {self.framework}"
-        text = _DOCKFILE.format(name=self.name, agent=agent, streaming=self.streaming, events=self._allowed())
-        return text if self.auth is None else text + _AUTH
+        text = _DOCKFILE.format(
+            name=self.name, agent=agent, streaming=self.streaming, runs=self._runs(), events=flow(self.events)
+        )
+        if self.auth is not None:
+            text += _AUTH
+        if self.store is Store.redis:
+            text += f"\nsecrets:\n  required:\n    - {flow(STORE_SECRET)}\n"
+        return text
 
-    def _allowed(self) -> str:
-        if isinstance(self.events, str):
-            return self.events
-        names = (f'"{name}"' if ":" in name else name for name in self.events)
-        return f"[{', '.join(names)}]"
+    def _runs(self) -> str:
+        lines = []
+        if self.async_runs:
+            lines.append("async_runs: true    # serves /runs: runs that outlive their connections")
+        if self.store is not None:
+            lines.append(f"backend: {self.store}    # where runs are kept: memory or redis")
+        if self.store is Store.redis:
+            lines.append(f"redis: {flow({'url': STORE_URL})}")
+        return "".join(f"  {line}\n" for line in lines)
 
 
 _DOCKFILE: Final = """\
@@ -105,43 +133,13 @@ expose:
   port: 8080
 
 streaming:
-  events:
+{runs}  events:
     allowed: {events}    # minimal, chat, debug, all, or a list such as [token, step, "custom:mine"]
 """
 _AUTH: Final = f"""
 auth:
   mode: api_key    # the keys are in {KEY_VARIABLE}; the file .env sets it
 """
-
-
-def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The project, and the directory it gets.")],
-    handler: Annotated[bool, typer.Option("--handler", help="A plain function; the default.")] = False,
-    framework: Annotated[
-        Framework | None, typer.Option(help="A graph instead of a function.", show_default=False)
-    ] = None,
-    streaming: Annotated[Streaming, typer.Option(help="How clients may stream.")] = Streaming.sse,
-    streaming_events: Annotated[
-        str, typer.Option(metavar="PRESET|LIST", help="Which events are streamed: chat, or token,step.")
-    ] = "all",
-    auth: Annotated[
-        Auth | None, typer.Option(help="Ask clients for a key; one is generated.", show_default=False)
-    ] = None,
-) -> None:
-    """Make a directory NAME with a Dockfile.yaml and an agent that runs at once."""
-    if handler and framework is not None:
-        raise typer.BadParameter("--handler and --framework exclude each other; keep one")
-    if not _NAME.fullmatch(name):
-        raise typer.BadParameter(
-            f"{name!r} is no valid name: 1 to 64 letters, digits, '-' and '_', a letter first"
-        )
-    project = Project(name, framework, streaming, chosen_events(streaming_events), auth)
-    with told():
-        write_directory(Path(name), project.files())
-        typer.echo(f"Made {name}/ with {', '.join(sorted(project.files()))}")
-        if project.auth is not None:
-            typer.echo(f"A new API key is in {name}/.env, readable by you alone and ignored by git.")
-        typer.echo("\n".join(["Next:", *(f"  {command}" for command in project.next_commands())]))
 
 
 def write_directory(target: Path, contents: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""`dockrion worker`: execute runs, and serve nobody."""
+"""What `dockrion worker` does: runs are executed, and nobody is served."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
-
-import typer
 
 from dockrion_events import BackendUnavailable
 from dockrion_sdk import Dockfile
@@ -17,22 +16,19 @@ from ..assembly import alive, assemble
 from ..auth import authenticator
 from ..process import held_by, leave
 from .agent import not_started, read_dockfile
-from .failure import told
+from .failure import Teller
 from .logs import log_to_stderr
-from .options import HERE, DockfilePath, EnvFile, Verbose
 from .serving import line_by_line, needs_shared_store
 
 
-def worker(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False) -> None:
-    """Execute runs that servers on the same Redis accept, until Ctrl-C or SIGTERM."""
-    with told(verbose) as teller:
-        line_by_line()
-        log = log_to_stderr(teller)
-        dockfile = read_dockfile(path, env_file, teller)
-        log.show_as(dockfile.observability.logs)
-        needs_shared_store(dockfile, "a worker executes the runs of other processes")
-        _run(_work(dockfile))
-    raise typer.Exit(0)
+def work(path: Path, env_file: Path | None, teller: Teller) -> None:
+    """Execute runs until a signal comes."""
+    line_by_line()
+    log = log_to_stderr(teller)
+    dockfile = read_dockfile(path, env_file, teller)
+    log.show_as(dockfile.observability.logs)
+    needs_shared_store(dockfile, "a worker executes the runs of other processes")
+    _run(_work(dockfile))
 
 
 async def _work(dockfile: Dockfile) -> None:

@@ -1,43 +1,47 @@
-"""`dockrion test`: execute the agent once and print its output."""
+"""What `dockrion test` does: one execution, and its output."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
-import typer
 
 from dockrion_adapters.stream import outcome_of
 
 from ..app import create_app
+from ..routes import invocation
 from ..service import Service
 from ..stream import OutputInvalid
 from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
-from .failure import TRACEBACK_HINT, Failure, describe, told
+from .failure import TRACEBACK_HINT, Failure, Teller, describe
 from .logs import log_to_stderr
-from .options import HERE, DockfilePath, EnvFile, PayloadText, Verbose
+from .waiting import waiting
 
 
-def try_agent(
-    payload: PayloadText, path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False
-) -> None:
-    """Execute the agent once and print its output as JSON; nothing else goes to stdout."""
-    with told(verbose) as teller, own_stdout() as out:
+def execute_once(text: str, path: Path, env_file: Path | None, teller: Teller, *, json: bool) -> int:
+    """Execute the agent once, print its output, and return the exit code."""
+    with own_stdout() as out:
         log_to_stderr(teller, level=logging.WARNING, failures=False)
         dockfile = read_dockfile(path, env_file, teller)
-        data = checked_payload(payload, dockfile)
-        app = create_app(dockfile)
+        data = checked_payload(text, dockfile)
+        with waiting("loading the agent"):
+            app = create_app(dockfile)
 
         async def main() -> int:
             async with running(app) as service:
-                output = await _output(service, data)
-            out.write(msgspec.json.format(output, indent=2).decode() + "\n")
+                started = time.monotonic()
+                with waiting("executing the agent"):
+                    output = await _output(service, data)
+                latency = time.monotonic() - started
+            shown = invocation(service, output, latency) if json else msgspec.json.format(output, indent=2)
+            out.write(shown.decode() + "\n")
             return 0
 
-        code = run_agent(main())
-    raise typer.Exit(code)
+        return run_agent(main())
 
 
 async def _output(service: Service, payload: dict[str, Any]) -> bytes:

@@ -1,0 +1,17 @@
+"""`dockrion worker`: execute runs, and serve nobody."""
+
+from __future__ import annotations
+
+import typer
+
+from ..failure import told
+from ..options import HERE, DockfilePath, EnvFile, Verbose
+
+
+def worker(path: DockfilePath = HERE, env_file: EnvFile = None, verbose: Verbose = False) -> None:
+    """Execute runs that servers on the same Redis accept, until Ctrl-C or SIGTERM."""
+    with told(verbose) as teller:
+        from ..working import work
+
+        work(path, env_file, teller)
+    raise typer.Exit(0)

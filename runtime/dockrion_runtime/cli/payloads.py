@@ -1,0 +1,39 @@
+"""The payload that ``-p`` names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from ..payload import read_payload
+from ..problems import Problem
+from .failure import USAGE, Failure
+
+
+def payload_of(text: str, schema: Draft202012Validator | None = None) -> dict[str, Any]:
+    """Return the payload of ``-p``, a JSON object. Raises `Failure`."""
+    data = _payload_bytes(text)
+    try:
+        return read_payload(data, schema, name="the payload")
+    except Problem as problem:
+        errors = problem.extra.get("errors", [])
+        more = [f"{fault['path']}: {fault['message']}" for fault in errors[1:]]
+        hint = 'for example -p \'{"query": "…"}\'' if problem.status == 400 else "; ".join(more)
+        raise Failure(problem.detail, hint, code=USAGE) from None
+
+
+def _payload_bytes(text: str) -> bytes:
+    """Return the payload that ``-p`` names: the text itself, ``@file`` or ``-`` for stdin."""
+    if text == "-":
+        return sys.stdin.buffer.read()
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise Failure(
+            f"cannot read {text[1:]}: {error.strerror or error}", "-p @FILE names a file", code=USAGE
+        ) from None

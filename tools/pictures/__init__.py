@@ -1,0 +1,1 @@
+"""Pictures of the documentation: real commands, recorded in a terminal."""
