@@ -20,6 +20,7 @@ class InvocationMetadata(msgspec.Struct):
     agent: str
     framework: str
     latency_seconds: float
+    trace_id: str | UnsetType = UNSET
 
 
 class Invocation(msgspec.Struct):
@@ -185,8 +186,8 @@ class Fault(msgspec.Struct):
 class ProblemDocument(msgspec.Struct, kw_only=True):
     """RFC 9457 problem details. ``code`` is meant for programs and does not change, ``detail`` for people.
 
-    ``errors`` comes with 422; ``request_id`` where an execution has failed; ``error_id`` is what the
-    server's log calls a fault of its own.
+    ``errors`` comes with 422; ``request_id`` where the server's log names the request by it; ``trace_id``
+    where the failed execution was traced.
     """
 
     type: Literal["about:blank"]
@@ -196,4 +197,4 @@ class ProblemDocument(msgspec.Struct, kw_only=True):
     detail: str
     errors: list[Fault] | UnsetType = UNSET
     request_id: str | UnsetType = UNSET
-    error_id: str | UnsetType = UNSET
+    trace_id: str | UnsetType = UNSET

@@ -131,7 +131,7 @@ def test_runs_their_queue_and_their_readers(serve: Serve, store: Store, gate: th
     streaming = {"async_runs": True, "runs": {"max_concurrent": 1, "lease_seconds": 0.6}}
     live = serve(handler, streaming={**store.streaming(), **streaming})
     live.post("/runs?run_id=first")
-    live.until(lambda: live.service.runs.info()["executing"] == 1)  # type: ignore[union-attr]
+    live.until(lambda: live.service.runs.info().executing == 1)  # type: ignore[union-attr]
     live.post("/runs?run_id=second", {"fail": True})
     live.post("/runs?run_id=third")
     with live.client() as client:
@@ -162,7 +162,7 @@ def test_a_run_that_is_cancelled_while_it_is_executed(
 ) -> None:
     live = serve(lambda _: gate.wait(10), streaming={**store.streaming(), "async_runs": True})
     live.post("/runs?run_id=one")
-    live.until(lambda: live.service.runs.info()["executing"] == 1)  # type: ignore[union-attr]
+    live.until(lambda: live.service.runs.info().executing == 1)  # type: ignore[union-attr]
     with live.client() as client:
         client.delete("/runs/one")
     live.eventually(lambda: value(live, "dockrion_executions_total", kind="run", status="cancelled") == 1)

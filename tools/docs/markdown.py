@@ -23,7 +23,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {line} |\n" for line in lines) + "\n"
 
 
-def fence(text: str, language: str = "") -> str:
+def fence(text: str, language: str = "text") -> str:
     """Return text as a block of code."""
     return f"```{language}\n{text.rstrip()}\n```\n\n"
 

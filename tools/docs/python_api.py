@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, is_typeddict
 
 import msgspec
 
@@ -58,12 +58,16 @@ def _class(name: str, value: type) -> Iterator[str]:
         if own:
             rows = ((f"`{field.name}`", f"`{_bare(value.__annotations__[field.name])}`") for field in own)
             yield table(("field", "type"), rows)
+    elif is_typeddict(value):
+        yield prose(_own_doc(value))
+        rows = ((f"`{key}`", f"`{_bare(kind)}`") for key, kind in value.__annotations__.items())
+        yield table(("key", "type"), rows)
     elif (
         issubclass(value, BaseException)
         or getattr(value, "_is_protocol", False)
         or hasattr(value, "model_fields")
     ):
-        yield fence(f"class {name}({', '.join(bases)})" if bases else f"class {name}", "python")
+        yield fence(f"class {name}({', '.join(bases)})" if bases else f"class {name}")
         yield prose(_own_doc(value))
     else:
         yield _signature(name, value)
@@ -82,9 +86,9 @@ def _class(name: str, value: type) -> Iterator[str]:
 def _constant(value: Any) -> Iterator[str]:
     if isinstance(value, str | int | tuple | frozenset | dict):
         shown = sorted(value) if isinstance(value, frozenset) else value
-        yield fence(_bounded(shown), "python")
+        yield fence(_bounded(shown))
     else:  # an alias of types
-        yield fence(str(value).replace("dockrion_events.events.", ""), "python")
+        yield fence(str(value).replace("dockrion_events.events.", ""))
 
 
 def _bounded(value: Any) -> str:
@@ -134,7 +138,7 @@ def _signature(name: str, value: Any, *, method: bool = False) -> str:
     parameters = parameters[1:] if method else parameters
     text = str(signature.replace(parameters=parameters, return_annotation=returned))
     prefix = "async " if inspect.iscoroutinefunction(value) else ""
-    return fence(_folded(f"{prefix}{name}{text}", parameters), "python")
+    return fence(_folded(f"{prefix}{name}{text}", parameters))
 
 
 def _folded(text: str, parameters: list[inspect.Parameter]) -> str:

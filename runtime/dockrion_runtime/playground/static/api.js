@@ -12,7 +12,7 @@ export class Problem extends Error {
     this.said = body;
     this.code = body.code ?? `HTTP ${status}`;
     this.errors = body.errors ?? [];
-    this.id = body.request_id ?? body.error_id ?? null;
+    this.id = body.request_id ?? null;
     this.header = body.header ?? null;
     this.retryAfter = retryAfter;
   }
