@@ -15,7 +15,7 @@ LANGUAGES = {
     "python": {"file", "needs", "tested"},
     "bash": {"serve", "needs", "tested"},
     "console": {"needs"},
-    "yaml": {"file", "plain"},
+    "yaml": {"file", "plain", "tested"},
     "javascript": set[str](),
     "json": set[str](),
     "text": {"output"},

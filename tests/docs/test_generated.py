@@ -1,4 +1,4 @@
-"""The generated pages are what the code says now, and what they show is true."""
+"""The generated pages (cli.md, dockfile.md, python-api.md) are what the code says now, and what they show is true."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dockrion_sdk import load_dockfile
 
 ROOT = Path(__file__).parents[2]
 DOCKFILE = (ROOT / "docs" / "dockfile.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCKFILE, flags=re.DOTALL)
+EXAMPLES = re.findall(r"```yaml.*?\n(.*?)```", DOCKFILE, flags=re.DOTALL)
 
 
 def test_the_pages_are_what_the_generator_writes() -> None:

@@ -59,4 +59,4 @@ def test_schemathesis_finds_no_fault(serve: Serve, auth: str, tmp_path: Path) ->
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-    assert "Tested: 13" in done.stdout, done.stdout
+    assert "Tested: 15" in done.stdout, done.stdout

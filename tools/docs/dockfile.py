@@ -40,7 +40,7 @@ def _section(model: type[Section], place: str) -> Iterator[str]:
         )
     if place:
         for example in examples(model):
-            yield fence(example_text(place, example), "yaml")
+            yield fence(example_text(place, example), "yaml tested=tests/docs/test_generated.py")
     for name, field in model.model_fields.items():
         inner = section_of(field)
         if inner is not None:
