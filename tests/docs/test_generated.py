@@ -1,4 +1,4 @@
-"""The generated pages (cli.md, dockfile.md, python-api.md) are what the code says now, and what they show is true."""
+"""The generated pages, dockfile.md among them, are what the code says now, and what they show is true."""
 
 from __future__ import annotations
 
