@@ -243,7 +243,7 @@ class EventStream(Generic[T]):
     @property
     def closing(self) -> bool:
         """Whether the agent emits nothing more: only its end is still to come, or has come."""
-        return self._exit is None or self._exit.closed
+        return self._exit is None or self._exit.closed or (self._task is not None and self._task.done())
 
     def gather(self, seconds: float) -> Awaitable[None]:
         """Wait up to ``seconds`` for more than waits already; less where much comes, or the end."""

@@ -16,6 +16,10 @@ CHUNK_BYTES = 64 * 1024
 """Bytes that a chunk of Server-Sent Events has, about, where there is more to send."""
 
 
+MANY = 8
+"""Events from which on it pays to look at a batch as a whole."""
+
+
 class Envelope(NamedTuple):
     """What all events of an execution have in common.
 
@@ -75,7 +79,7 @@ def as_sse(events: list[Any], envelope: Envelope, sequence: int) -> list[bytes]:
     jsons = [event.json for event in events]
     kinds = [event.type for event in events]
     prefixes: list[bytes] = []
-    for kind, times in stretches(kinds):
+    for kind, times in stretches(kinds) if count >= MANY else ():
         prefixes += [sse_prefix(kind)] * times
     if not prefixes:
         prefixes = list(map(sse_prefix, kinds))

@@ -96,5 +96,6 @@ def create_app(
     if guard is not None:
         app.asgi_handler = hide_tickets(app.asgi_handler)
     app.state.service = service
+    app.state.direct_answers = cors is None and not middleware  # who else would see what is sent
     app.state.startup_error = None
     return app

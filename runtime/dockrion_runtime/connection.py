@@ -6,6 +6,7 @@ do not read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from litestar.types import Scope
@@ -19,6 +20,12 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """Drop the connection, whatever is still to be sent."""
+
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole answer now, as ``send`` would; False where only ``send`` can.
+
+        Only for handlers between whose ``send`` and the connection nobody looks at what is sent.
+        """
 
     def take_body(self) -> bytes | None:
         """Return the request's body, once, where all of it is there; None where it has to be received."""

@@ -6,14 +6,14 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final
 
 import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .connection import CONNECTION
@@ -54,6 +54,33 @@ class Connection:
         the transport waits for it to take what is buffered.
         """
         self._protocol.transport.abort()
+
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole answer now, as ``send`` would; False where only ``send`` can.
+
+        Head and body are one write: as two they are two packets, and cost the kernel twice.
+        """
+        protocol = self._protocol
+        cycle = protocol.cycle
+        if (
+            cycle.scope is not self._scope
+            or cycle.disconnected
+            or cycle.response_started
+            or not cycle.keep_alive
+            or cycle.waiting_for_100_continue
+            or protocol.flow.write_paused
+            or self._scope["method"] == "HEAD"
+        ):
+            return False
+        cycle.response_started = cycle.response_complete = True
+        parts = [STATUS_LINE[status]]
+        for name, value in (*cycle.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        parts += (b"\r\n", body)
+        protocol.transport.write(b"".join(parts))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     def take_body(self) -> bytes | None:
         """Return the request's body, once, where all of it is there; None where it has to be received."""

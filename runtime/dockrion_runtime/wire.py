@@ -88,5 +88,9 @@ class _Sent(ASGIResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = (b"content-length", b"%d" % len(self.body))
         headers = [_JSON, length, *self._own_headers]
+        if scope["litestar_app"].state.direct_answers:
+            connection = connection_of(scope)
+            if connection is not None and connection.answer(self.status_code, headers, self.body):
+                return
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})

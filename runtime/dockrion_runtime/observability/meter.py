@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, Final, Literal, TypeAlias
 
 from dockrion_events import EVENT_CLASSES, EncodedEvent
-from dockrion_events.forms import Envelope, Form, as_encoded, stretches
+from dockrion_events.forms import MANY, Envelope, Form, as_encoded, stretches
 
 from ..stream import EndStatus
 
@@ -138,22 +138,37 @@ class Watch:
             elif kind == "token" or self._seen < 2:
                 self._time(1, kind == "token")
             return self._form(events, envelope, sequence)
+        tokens = self._count_few(events) if count < MANY else self._count_many(events)
+        if tokens or self._seen < 2:
+            self._time(count, tokens)
+        return self._form(events, envelope, sequence)
+
+    def _count_few(self, events: list[EncodedEvent]) -> int:
+        """Count events one by one; return how many are tokens."""
+        totals = self._events
+        tokens = 0
+        for event in events:
+            kind = event.type
+            total = totals[kind if kind in totals else CUSTOM]
+            total[0] += 1
+            total[1] += len(event.json)
+            tokens += kind == "token"
+        return tokens
+
+    def _count_many(self, events: list[EncodedEvent]) -> int:
+        """Count events by stretches of one type; return how many are tokens."""
+        totals = self._events
         kinds = [event.type for event in events]
         found = stretches(kinds)
+        if not found:
+            return self._count_few(events)
         at = 0
         for kind, times in found:
             total = totals[kind if kind in totals else CUSTOM]
             total[0] += times
             total[1] += sum([len(event.json) for event in events[at : at + times]])
             at += times
-        for event in () if found else events:
-            total = totals[event.type if event.type in totals else CUSTOM]
-            total[0] += 1
-            total[1] += len(event.json)
-        tokens = kinds.count("token")
-        if tokens or self._seen < 2:
-            self._time(count, tokens)
-        return self._form(events, envelope, sequence)
+        return kinds.count("token")
 
     def _time(self, count: int, tokens: int) -> None:
         """Take the time of a batch. Tokens that leave together share the time since those before them."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -267,7 +268,9 @@ class Executor:
         if claim.revoked.done() or self._hands_back:
             return self._hands_back  # it never begins
         await execution.wait()
-        await execution.gather(GATHER_SECONDS)
+        await asyncio.sleep(0)  # an agent that returns at once needs no timer
+        if not execution.closing:
+            await execution.gather(GATHER_SECONDS)
         while not execution.ended and not claim.revoked.done():
             hand_back = self._hands_back  # what it has emitted until now still goes into the log
             events = execution.take()
@@ -283,15 +286,14 @@ class Executor:
         self, claim: Claim, events: list[EncodedEvent], execution: Execution[EncodedEvent]
     ) -> bool:
         """Append, however long it takes; False where nothing may follow."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
         while not claim.revoked.done():
             try:
                 await self._backend.append(claim, events)
             except BackendUnavailable as error:
                 self._meter.store_failures += 1
                 log.warning("%s: %s", execution.label, error)
-                if self._parting or loop.time() - began >= LOG_PATIENCE:
+                if self._parting or time.monotonic() - began >= LOG_PATIENCE:
                     execution.stop(ErrorEvent("the event log could not be written", "LOG_UNAVAILABLE"))
                     execution.halt()
                 if self._parting:
@@ -306,7 +308,7 @@ class Executor:
                 return False
             else:
                 if self._backend.durable:
-                    self._meter.appends.add(loop.time() - began)
+                    self._meter.appends.add(time.monotonic() - began)
                 return True
         return False
 

@@ -27,7 +27,6 @@ from ..wire import Answer, AnyRequest, header, query
 from .cursor import position, timeout
 from .described import CANCEL, CURSOR, FOLLOW, GET, LONGEST_PAGE, PAGE, RunOperations
 from .follow import RunResponse
-from .request import RunRequest
 from .service import Runs
 
 log = logging.getLogger("dockrion")
@@ -51,7 +50,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     async def create(request: AnyRequest) -> Response[Any]:
         request_id = service.request_id(request)
         payload = await service.payload(request)
-        asked = RunRequest(payload, service.thread_id(request))
+        asked = runs.asked(payload, service.thread_id(request))
         record, new = await runs.create(
             owner_of(request),
             asked,

@@ -7,10 +7,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
-
-import msgspec
 
 from dockrion_events import (
     BackendUnavailable,
@@ -130,6 +128,11 @@ class Runs:
 
     # -- what clients ask for ------------------------------------------------------------------
 
+    def asked(self, payload: dict[str, Any], thread_id: str | None) -> RunRequest:
+        """Return what the current request asks for, and that it is this request that asks."""
+        origin = Origin(current_ids().get("request_id"), self._service.observability.current_trace())
+        return RunRequest(payload, thread_id, origin)
+
     async def create(
         self,
         owner: str,
@@ -143,8 +146,7 @@ class Runs:
             raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=5)
         key = run_key(owner, self._id_for(request, run_id, idempotency_key))
         observability = self._service.observability
-        origin = Origin(current_ids().get("request_id"), observability.current_trace())
-        data = msgspec.structs.replace(request, origin=origin).encode()
+        data = request.encode()
         record, new = await self.backend.create_run(key, owner=owner, request=data)
         if new:
             observability.meter.runs_accepted += 1
@@ -250,7 +252,10 @@ class Runs:
         run_id = run_id_of(record.key)
         request = decode_request(record.request)
         origin = request.origin or Origin()
-        correlate(run_id=run_id, **({"request_id": origin.request_id} if origin.request_id else {}))
+        if origin.request_id is None:
+            correlate(run_id=run_id)
+        else:
+            correlate(run_id=run_id, request_id=origin.request_id)
         service = self._service
         config = service.config(record.owner, request.thread_id, run_id)
         return service.execution(

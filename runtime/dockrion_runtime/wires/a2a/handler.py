@@ -96,8 +96,10 @@ class RunsHandler(RequestHandler):
         service = self._service
         payload = payload_of(message, self._chat)
         service.check_payload(payload)
-        asked = RunRequest(payload, message.context_id or None)
-        name = hashlib.sha256(message.message_id.encode() + b"\0" + asked.encode()).hexdigest()
+        thread_id = message.context_id or None
+        bare = RunRequest(payload, thread_id).encode()  # the same message again is another request
+        name = hashlib.sha256(message.message_id.encode() + b"\0" + bare).hexdigest()
+        asked = self._runs.asked(payload, thread_id)
         record, _ = await self._runs.create(call.owner, asked, idempotency_key=f"a2a:{name}")
         return record
 
