@@ -13,7 +13,8 @@ from typing import Any, Final
 import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application, ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .connection import CONNECTION
@@ -31,7 +32,27 @@ log = logging.getLogger("dockrion")
 
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with a `Connection` in the scope of each request."""
+    """uvicorn's HTTP protocol, with a `Connection` in the scope of each request.
+
+    Of a connection that is lost uvicorn tells the request that came last, which, where requests are sent
+    without waiting for answers, is not the one that is being answered: its agent would run on for nobody.
+    """
+
+    _answering: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        cycle = self._answering
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    def _should_upgrade(self) -> bool:
+        return self.scope["method"] == "GET" and super()._should_upgrade()  # RFC 6455, section 4.1
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -128,6 +149,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         finally:
             self._end_in_time()
 
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # or uvicorn logs each refusal as a fault of ours
+
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
         self._end_in_time()
@@ -218,6 +244,7 @@ def server_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,
+        reset_contextvars=True,  # or one request's ids are in the context of the next on its connection
         **options,
     )
 

@@ -78,7 +78,7 @@ class EventResponse(ABC):
         self._last_sent = loop.time()
         self._timer = loop.call_later(min(self._heartbeat, self._send_deadline), self._tick)
         headers = [*_HEADERS, *self._own_headers()]
-        if scope.get("http_version") == "1.1":
+        if scope.get("http_version") == "1.1" and (b"connection", b"close") not in scope["headers"]:
             headers.append((b"connection", b"keep-alive"))
         self._sender = loop.create_task(self._send_all(send, headers))
         self._sender.add_done_callback(self._sender_ended)

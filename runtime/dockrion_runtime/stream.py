@@ -179,7 +179,7 @@ class Execution(Generic[T]):
         if self._stream.ended:
             self._ended = True
             self._disarm()
-            self._report("completed")
+            self.report("completed")
         elif self._verdict is not None:
             batch += self._end(self._verdict)
         return batch
@@ -213,7 +213,7 @@ class Execution(Generic[T]):
         """
         self._ended = True
         self._disarm()
-        self._report(status)
+        self.report(status)
         self._stream.cancel()
         task = self._stream.task
         if task is None or task.done():
@@ -228,10 +228,11 @@ class Execution(Generic[T]):
         self._stream.cancel()
         code = event.code if isinstance(event, ErrorEvent) else None
         left = self._stream.end_with(traced(event, self._trace_id))
-        self._report(_END_STATUS[event.type], code)
+        self.report(_END_STATUS[event.type], code)
         return left
 
-    def _report(self, status: EndStatus, code: str | None = None) -> None:
+    def report(self, status: EndStatus, code: str | None = None) -> None:
+        """Tell the watchers how it ended; the first report counts."""
         if not self._reported:
             self._reported = True
             for watcher in self._watchers:

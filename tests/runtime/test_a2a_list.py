@@ -9,6 +9,7 @@ import pytest
 from a2a.client import Client
 from a2a.types import (
     CancelTaskRequest,
+    GetTaskRequest,
     ListTasksRequest,
     ListTasksResponse,
     Task,
@@ -17,7 +18,7 @@ from a2a.types import (
 from a2a.utils.errors import InvalidParamsError
 from google.protobuf.json_format import MessageToDict
 
-from .a2a_client import EXPOSE, client_of, saying, sent, served, talk, texts
+from .a2a_client import EXPOSE, client_of, followed_by, saying, sent, served, talk, texts
 from .conftest import Live, Serve, Store
 
 STATE = TaskState
@@ -110,6 +111,29 @@ async def test_what_is_shown_of_a_task(serve: Serve, store: Store) -> None:
                 assert task.status.state == asked.status.state
                 assert MessageToDict(task.status.message) == MessageToDict(asked.status.message)
             assert "it went wrong" in answer.tasks[1].status.message.parts[0].text
+
+
+async def test_reading_takes_no_subscribers_place(serve: Serve, store: Store) -> None:
+    one = {"async_runs": True, **store.streaming(), "connection": {"max_subscribers_per_run": 1}}
+    live = serve(talk, expose=EXPOSE, streaming=one)
+    async with client_of(live, streaming=False) as client:
+        task = await begun(client)
+        with live.client() as other, other.stream("GET", f"/runs/{task.id}/events"):
+            await followed_by(live, 1)
+            assert (await client.get_task(GetTaskRequest(id=task.id))).id == task.id
+            (found,) = (await listed(client, include_artifacts=True)).tasks
+            assert found.id == task.id
+            cancelled = await client.cancel_task(CancelTaskRequest(id=task.id))
+            assert cancelled.status.state == STATE.TASK_STATE_CANCELED
+
+
+async def test_a_task_without_last_words_has_no_message(serve: Serve, store: Store) -> None:
+    live = served(serve, store)
+    async with client_of(live, streaming=False) as client:
+        await sent(client, saying("hello"))
+        for whole in (False, True):
+            (found,) = (await listed(client, include_artifacts=whole)).tasks
+            assert not found.status.HasField("message")
 
 
 async def test_each_key_has_its_own(serve: Serve, store: Store) -> None:

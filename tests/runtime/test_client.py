@@ -146,6 +146,15 @@ async def test_a_gap_is_yielded(serve: Serve, store: Store) -> None:
         assert [event.sequence for event in rest] == list(range(gap.first_available, 203))
 
 
+async def test_a_cursor_beyond_the_end_is_told_the_end(serve: Serve, store: Store) -> None:
+    async with Client(served(serve, store).url) as client:
+        run = await client.runs.create({"tokens": 2})
+        [*_, last] = [event async for event in client.runs.events(run.run_id)]
+        gap, again = [event async for event in client.runs.events(run.run_id, from_sequence=99)]
+        assert isinstance(gap, GapEvent)
+        assert (gap.requested, again) == (99, last)
+
+
 async def test_a_hundred_cuts_at_random_bytes_lose_and_double_nothing(serve: Serve, store: Store) -> None:
     live = served(serve, store)
     chance = random.Random(17)

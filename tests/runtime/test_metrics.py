@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from dockrion_events import CONFIGURABLE, StreamContext
+from dockrion_events import CONFIGURABLE, LogLost, StreamContext
 from dockrion_runtime.observability.meter import WAITS, Buckets
 
 from .conftest import Live, Serve, Store
@@ -166,6 +167,25 @@ def test_a_run_that_is_cancelled_while_it_is_executed(
     with live.client() as client:
         client.delete("/runs/one")
     live.eventually(lambda: value(live, "dockrion_executions_total", kind="run", status="cancelled") == 1)
+
+
+def test_a_run_whose_log_was_lost_has_failed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(payload: dict[str, Any], context: StreamContext) -> None:
+        while True:
+            await context.emit_token("word ")
+            await asyncio.sleep(0.01)
+
+    live = serve(endless, streaming={"async_runs": True})
+    assert live.service.runs is not None
+
+    async def lose(*_: Any) -> None:
+        raise LogLost("gone")
+
+    monkeypatch.setattr(live.service.runs.backend, "append", lose)  # type: ignore[attr-defined]
+    run_id = live.post("/runs").json()["run_id"]
+    live.eventually(lambda: live.get(f"/runs/{run_id}").json()["status"] == "failed")
+    live.eventually(lambda: value(live, "dockrion_executions_total", kind="run", status="failed") == 1)
+    assert value(live, "dockrion_execution_failures_total", code="LOG_LOST") == 1
 
 
 def test_a_store_that_is_away(serve: Serve, redis_server: Any) -> None:

@@ -106,6 +106,7 @@ async def test_restart_executes_everything_again() -> None:
         first = here.executor("restart")
         key = await here.make()
         await walk.reached.wait()
+        await here.reaches(key, "step")  # what was not written yet dies with it
         await die(first)
         here.executor("restart")
         events = await here.events(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from contextlib import asynccontextmanager
 from typing import Any
@@ -177,7 +178,7 @@ async def test_frames_that_are_no_text_or_too_large_close_the_socket(serve: Serv
             assert closed.value.rcvd.code == code
 
 
-async def test_a_key_is_needed_and_a_refusal_says_why(serve: Serve) -> None:
+async def test_a_key_is_needed_and_a_refusal_says_why(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     env = {"DOCKRION_API_KEY": "alice:key-of-alice,bob:key-of-bob"}
     live = serve(talk, env=env, auth={"mode": "api_key"}, streaming={"async_runs": True}, **BOTH)
     alice, bob = {"X-API-Key": "key-of-alice"}, {"X-API-Key": "key-of-bob"}
@@ -199,6 +200,7 @@ async def test_a_key_is_needed_and_a_refusal_says_why(serve: Serve) -> None:
         assert response.status_code == status, path
         assert json.loads(response.body or b"{}")["status"] == status
         assert response.headers["content-type"] == "application/problem+json"
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     async with socket(live, additional_headers=alice) as connection:
         await say(connection, payload={"tokens": 0})
         assert (await to_the_end(connection))[-1]["type"] == "complete"

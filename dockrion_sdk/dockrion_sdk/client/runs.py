@@ -137,7 +137,7 @@ class Runs:
                     if status == 200:
                         patience.reset()
                         async for event in _events(source, seen):
-                            seen = event.sequence or seen
+                            seen = _place(event, seen)
                             yield event
                             if event.type in TERMINAL:
                                 return
@@ -158,11 +158,19 @@ async def _events(source: httpx_sse.EventSource, seen: int) -> AsyncIterator[Eve
         event = decode_event(frame.data)
         if isinstance(event, HeartbeatEvent):
             continue
-        if isinstance(event, GapEvent) or not event.sequence:
+        if not event.sequence or event.sequence > seen:
+            seen = _place(event, seen)
             yield event
-        elif event.sequence > seen:
-            seen = event.sequence
-            yield event
+
+
+def _place(event: Event, seen: int) -> int:
+    """Return the last sequence that is behind us after an event.
+
+    A gap may lead back: a cursor beyond the end of a run that has ended is told so, and then its last event.
+    """
+    if isinstance(event, GapEvent):
+        return event.first_available - 1
+    return event.sequence or seen
 
 
 def _behind(seen: int) -> dict[str, Any]:

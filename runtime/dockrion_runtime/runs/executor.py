@@ -301,6 +301,7 @@ class Executor:
                 await asyncio.wait((claim.revoked,), timeout=RETRY_SECONDS)
             except LogLost:
                 log.error("%s: the store has lost events of its log", execution.label)
+                execution.report("failed", "LOG_LOST")
                 await self._end(claim, ErrorEvent("the store has lost events of this run", "LOG_LOST"))
                 return False
             except (RunEnded, Superseded, RunNotFound) as error:

@@ -215,11 +215,9 @@ class Runs:
         key = run_key(owner, run_id)
         self._take_place(key)
         try:
-            follower = await self.backend.follow(key, after=after)
-        except BaseException as error:
+            follower = await self.follower(owner, run_id, after=after)
+        except BaseException:
             self._leave_place(key)
-            if isinstance(error, RunNotFound):
-                raise not_found(run_id) from None
             raise
 
         def closed() -> None:
@@ -232,6 +230,13 @@ class Runs:
         self._subscribers.add(subscriber)
         self._nobody_follows.clear()
         return subscriber
+
+    async def follower(self, owner: str, run_id: str, *, after: int) -> Follower:
+        """Return a run's events behind ``after`` for somebody who is no subscriber: a read that ends soon."""
+        try:
+            return await self.backend.follow(run_key(owner, run_id), after=after)
+        except RunNotFound:
+            raise not_found(run_id) from None
 
     def _take_place(self, key: str) -> None:
         limit = self._settings.connection.max_subscribers_per_run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
@@ -11,6 +11,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from .spans import Tracing
 
 _w3c = TraceContextTextMapPropagator()
+
+TRACED: Final = frozenset({"agent", "runs", "a2a"})
+"""The tags of the routes whose requests are spans."""
 
 
 class TraceRequests:
@@ -22,7 +25,7 @@ class TraceRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked: Any = scope
-        if asked["type"] == "http" and "agent" not in (asked["route_handler"].tags or ()):
+        if asked["type"] == "http" and TRACED.isdisjoint(asked["route_handler"].tags or ()):
             await self._app(scope, receive, send)
             return
         method, route = asked.get("method", "WEBSOCKET"), asked["path_template"]

@@ -67,7 +67,10 @@ class Call:
         """
         if self._left:
             return
-        reading = await runs.follow(self.owner, run_id, after=0, view=Reading)
+        if until is None:
+            reading = await runs.follow(self.owner, run_id, after=0, view=Reading)
+        else:  # it ends by itself, and takes no subscriber's place
+            reading = Reading(await runs.follower(self.owner, run_id, after=0), lambda: None)
         self._reading = reading
         follower = reading.follower
         try:

@@ -172,7 +172,8 @@ class RunsHandler(RequestHandler):
             if problem.code != "RUN_NOT_FOUND":
                 raise
             return None
-        message = task.status.message if record.ended and record.status == state.status else None
+        told = record.ended and record.status == state.status and task.status.HasField("message")
+        message = task.status.message if told else None
         status = TaskStatus(state=STATES[state.status], timestamp=state.changed_at, message=message)
         task.status.CopyFrom(status)
         return task
