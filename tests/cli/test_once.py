@@ -238,3 +238,13 @@ def test_a_reader_that_leaves_early(dockrion: Any) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_no_store_is_needed_to_try_an_agent(dockrion: Any) -> None:
+    away = 'streaming: {async_runs: true, backend: redis, redis: {url: "redis://127.0.0.1:1"}}\n'
+    agent(dockrion, "echo", away)
+    assert dockrion("validate").returncode == 0
+    for command in ("test", "stream"):
+        done = dockrion(command, "-p", '{"a": 1}')
+        assert done.returncode == 0, done.stderr
+        assert "watched" in done.stdout + done.stderr

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +14,7 @@ from litestar import Litestar
 
 from dockrion_sdk import Dockfile, load_dockfile
 
+from ..assembly import alive
 from ..auth import authenticator
 from ..payload import validator
 from ..process import held_by, leave
@@ -42,17 +43,14 @@ def checked_dockfile(path: Path, env: Mapping[str, str], teller: Teller) -> Dock
 
 @asynccontextmanager
 async def running(app: Litestar) -> AsyncIterator[Service]:
-    """Hold the app's lifespan, the adapter's within; what is raised comes out as it was raised."""
-    try:
-        async with app.lifespan():
-            yield app.state.service
-    except BaseExceptionGroup as group:  # Litestar's lifespan has a task group, which wraps
-        if app.state.startup_error is not None:
-            raise not_started(app.state.startup_error) from app.state.startup_error
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from error.__cause__
+    """Hold the agent's lifetime. Its runs, and the store that a server keeps them in, are not needed here."""
+    service: Service = app.state.service
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(alive(service, None))
+        except Exception as error:
+            raise not_started(error) from error
+        yield service
 
 
 def not_started(error: BaseException) -> Failure:
