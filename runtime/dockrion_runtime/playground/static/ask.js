@@ -53,6 +53,7 @@ class AskBox extends HTMLElement {
     this.replaceChildren(form);
     this.#mode = Object.keys(modes)[0];
     this.#reveal();
+    if (this.#mode === "chat") this.#message.focus({ preventScroll: true });
   }
 
   /** Say whether another execution may begin. */
@@ -78,6 +79,7 @@ class AskBox extends HTMLElement {
 
   #submit(begin) {
     this.#clear();
+    if (this.#mode === "chat" && !this.#message.value.trim()) return;
     let payload;
     try {
       payload = this.#read(this.#mode);

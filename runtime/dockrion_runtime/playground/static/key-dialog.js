@@ -26,7 +26,9 @@ class KeyDialog extends HTMLElement {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#input.value) this.#dialog.close(this.#input.value);
+      const value = this.#input.value.trim();
+      if (/[^!-~]/.test(value)) this.#why.textContent = "A key has letters, digits and signs of ASCII only; this one has others.";
+      else if (value) this.#dialog.close(value);
     });
     this.#dialog = make("dialog", { "aria-labelledby": title.id }, form);
     this.#dialog.addEventListener("close", () => {

@@ -117,7 +117,7 @@ class TimelineView extends HTMLElement {
     steps.forEach((step, index) => {
       const { label, end } = this.#bar(step);
       const next = steps[index + 1]?.start ?? begin + span;
-      const needed = label.textContent.length * LETTER + 10;
+      const needed = label.textContent.length * LETTER + 16;
       let side = "none";
       if (at(end) - at(step.start) > needed + 8) side = "inside";
       else if (at(next) - at(end) > needed) side = "after";
