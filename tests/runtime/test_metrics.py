@@ -97,6 +97,19 @@ def test_tokens_that_leave_together_share_the_time(serve: Serve) -> None:
     assert value(live, "dockrion_time_between_tokens_seconds_sum") < 5
 
 
+def test_of_many_tokens_that_leave_alone_one_gap_in_eight_counts_for_eight(serve: Serve) -> None:
+    async def steady(_: Any, context: StreamContext) -> None:
+        for _ in range(100):
+            await context.emit_token("a")
+            await asyncio.sleep(0.005)
+
+    live = serve(steady)
+    live.events()
+    count = value(live, "dockrion_time_between_tokens_seconds_count")
+    assert 90 <= count <= 110
+    assert 0.005 <= value(live, "dockrion_time_between_tokens_seconds_sum") / count < 0.05
+
+
 def test_what_is_under_way(serve: Serve) -> None:
     let_go = threading.Event()
 
