@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 from dockrion_events import (
     MANDATORY,
@@ -30,6 +30,7 @@ from dockrion_events import (
 from dockrion_events.forms import Form
 
 from .errors import AgentCancelled, AgentFailed
+from .outcome import Outcome, failure_of, outcome_of
 
 T = TypeVar("T")
 
@@ -37,31 +38,6 @@ Run = Callable[[Exit], Awaitable[Any]]
 """Executes the agent once and returns its output; may `push` events of its own into the exit."""
 
 _running: set[asyncio.Task[Outcome]] = set()  # asyncio itself keeps only weak references to tasks
-
-
-class Outcome(NamedTuple):
-    """How an execution ended: with ``output``, or with ``error``."""
-
-    output: Any = None
-    error: BaseException | None = None
-
-
-async def outcome_of(execute: Callable[[], Awaitable[Any]]) -> Outcome:
-    """Execute and return how it ended, in a task of its own.
-
-    A task that raises ``SystemExit`` or ``KeyboardInterrupt`` takes its event loop along, and an
-    agent must not take a server down: whatever it raises is kept here. Only a cancellation of the
-    task passes; an agent that raises ``CancelledError`` by itself has failed.
-    """
-    try:
-        return Outcome(await execute())
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return Outcome(error=AgentCancelled("the agent raised CancelledError, and nobody had cancelled it"))
-    except BaseException as error:  # noqa: BLE001 - see above
-        return Outcome(error=error)
 
 
 class _Beat:
@@ -260,7 +236,7 @@ class EventStream(Generic[T]):
         last: AnyEvent | None = None
         error: BaseException | None = None
         if task.done():
-            error = _failure(task)
+            error = failure_of(task)
             if error is None:
                 try:
                     last = exit_.encoded(self._complete(task.result().output))
@@ -374,18 +350,6 @@ class EventStream(Generic[T]):
         if task is not None and not task.done() and self._loop is not None and not self._loop.is_closed():
             assert self._exit is not None
             self._loop.call_soon_threadsafe(_abandon, task, self._exit)
-
-
-def _failure(task: asyncio.Task[Outcome]) -> BaseException | None:
-    """Return what ended a finished execution, in a form that an iterator can raise."""
-    if task.cancelled():
-        return AgentCancelled("the agent's task was cancelled, and not by its stream")
-    error = task.result().error
-    if isinstance(error, StopAsyncIteration):  # it would pass for the end of the stream
-        failure = RuntimeError("the agent raised StopAsyncIteration")
-        failure.__cause__ = error
-        return failure
-    return error
 
 
 def _abandon(task: asyncio.Task[Any], exit_: Exit) -> None:

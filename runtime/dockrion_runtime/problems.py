@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from litestar.exceptions import HTTPException
 from dockrion_events import encode_json
 
 from .observability.correlation import correlate, current_ids
+from .uuids import random_uuid
 
 log = logging.getLogger("dockrion")
 
@@ -110,7 +110,7 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Answer for a fault of ours: logged in full, told to the client by the request's id only."""
     if "request_id" not in current_ids():
-        correlate(request_id=str(uuid.uuid4()))
+        correlate(request_id=random_uuid())
     request_id = current_ids()["request_id"]
     log.error("%s %s failed, request %s", request.method, request.url.path, request_id, exc_info=error)
     return handle_problem(

@@ -12,7 +12,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp
 
 from dockrion_adapters import AgentGraph, DescribesItself, Drawable, abandoned_threads
-from dockrion_adapters.stream import outcome_of
+from dockrion_adapters.outcome import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
 from dockrion_events.bus.names import ID
 from dockrion_sdk.chat import chat_slot

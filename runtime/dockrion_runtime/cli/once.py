@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dockrion_adapters.stream import outcome_of
+from dockrion_adapters.outcome import outcome_of
 
 from ..app import create_app
 from ..routes import invocation
