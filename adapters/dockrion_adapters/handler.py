@@ -16,10 +16,11 @@ from dockrion_events import (
     get_current_context,
 )
 
+from .contexts import silent_context, stream_context
 from .entrypoint import load_entrypoint
 from .errors import LoadError
 from .signatures import context_parameter, is_asynchronous
-from .stream import EventStream, silent_context, stream_context
+from .stream import EventStream
 from .threads import WorkerPool, run_blocking, run_in_thread
 from .yielded import aiterate, finished
 

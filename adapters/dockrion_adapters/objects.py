@@ -9,10 +9,11 @@ from typing import Any, Final, Literal, overload
 
 from dockrion_events import Event, EventsFilter, StreamContext, context_scope
 
+from .contexts import silent_context, stream_context
 from .entrypoint import load_entrypoint
 from .errors import LoadError
 from .signatures import context_parameter, is_asynchronous
-from .stream import EventStream, silent_context, stream_context
+from .stream import EventStream
 from .threads import WorkerPool, run_blocking, run_in_thread
 from .yielded import aiterate, finished, iterate
 

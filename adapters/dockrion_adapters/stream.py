@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import copy_context
 from types import TracebackType
@@ -18,7 +17,6 @@ from dockrion_events import (
     ErrorEvent,
     Event,
     EventEncoder,
-    EventsFilter,
     Exit,
     RestartedEvent,
     StartedEvent,
@@ -355,22 +353,6 @@ class EventStream(Generic[T]):
 def _abandon(task: asyncio.Task[Any], exit_: Exit) -> None:
     exit_.cancel()
     task.cancel()
-
-
-def stream_context(context: StreamContext | None, events_filter: EventsFilter | None) -> StreamContext:
-    """Return the context of a stream: the caller's, or a new one with this filter."""
-    if context is None:
-        return StreamContext(str(uuid.uuid4()), events_filter=events_filter)
-    if events_filter is not None:
-        raise TypeError("give a context or an events_filter; a context has a filter of its own")
-    return context
-
-
-def silent_context() -> StreamContext:
-    """Return a context for an execution that nobody watches: it takes no event and keeps none."""
-    context = StreamContext(str(uuid.uuid4()), events_filter=EventsFilter("minimal"))
-    Exit(context).close()
-    return context
 
 
 def as_stream(source: AsyncIterator[Any], context: StreamContext, **about: Any) -> EventStream[Any]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, overload
 
 from dockrion_adapters import Adapter, Driver, EventStream, adapter_of, load_entrypoint
-from dockrion_adapters.stream import silent_context, stream_context
+from dockrion_adapters.contexts import silent_context, stream_context
 from dockrion_events import Event, EventsFilter
 
 from .chat import chat_payload

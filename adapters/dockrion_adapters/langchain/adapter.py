@@ -20,10 +20,11 @@ from dockrion_events import (
     get_current_context,
 )
 
+from ..contexts import silent_context, stream_context
 from ..entrypoint import load_entrypoint
 from ..errors import LoadError
 from ..report import reporter
-from ..stream import EventStream, silent_context, stream_context
+from ..stream import EventStream
 from .callbacks import added
 from .handler import EVENTS, runnable_handler
 

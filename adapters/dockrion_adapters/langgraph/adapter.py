@@ -19,9 +19,10 @@ from dockrion_events import (
 )
 
 from ..base import AgentGraph
+from ..contexts import silent_context, stream_context
 from ..entrypoint import load_entrypoint
 from ..errors import LoadError
-from ..stream import EventStream, silent_context, stream_context
+from ..stream import EventStream
 from ..threads import WorkerPool, run_blocking
 from .backend import LangGraphBackend
 from .drawing import agent_graph
