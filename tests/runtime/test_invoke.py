@@ -277,3 +277,11 @@ def test_cors_where_it_is_asked_for(serve: Serve) -> None:
         other = client.options("/invoke", headers={**headers, "Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
     assert "access-control-allow-origin" not in serve(echo).get("/health", headers=headers).headers
+
+
+def test_cors_headers_are_on_answers_that_could_be_written_at_once(serve: Serve) -> None:
+    live = serve(echo, expose={"cors": {"origins": ["https://app.example"]}}, streaming={"async_runs": True})
+    for path, status in (("/invoke", 200), ("/runs", 202)):
+        answer = live.post(path, {"a": 1}, headers={"Origin": "https://app.example"})
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
