@@ -85,7 +85,7 @@ async def test_parallel_branches_are_side_by_side(page: Page, serve: Serve, arte
     assert left["y"] != right["y"]
     overlap = min(left["x"] + left["width"], right["x"] + right["width"]) - max(left["x"], right["x"])
     assert overlap > 0.9 * left["width"]
-    assert boxes["plan"]["x"] < left["x"]
+    assert boxes["plan"]["x"] <= left["x"]  # they may have begun within one millisecond
     assert boxes["join"]["x"] >= left["x"] + left["width"] - 2
     assert right["y"] < boxes["right:dig"]["y"] < boxes["right:sift"]["y"]  # what is within follows below
     rows = await page.locator("timeline-view li .name").all_inner_texts()

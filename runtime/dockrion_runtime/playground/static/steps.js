@@ -3,9 +3,9 @@
 import { groupOf, nodeOf } from "./recording.js";
 
 /**
- * Reads a recording as it grows. A step is {id, name, depth, start, end, from, until, told, cut}: times in
+ * Reads a recording as it grows. A step is {id, name, depth, start, end, from, until, told, timed, cut}: times in
  * milliseconds (`end` null while it runs), and the indexes of the events that began and ended it. Of one that
- * was not `told` when it began, both are the end's.
+ * was not `told` when it began, both are the end's; the start of one that is `timed` is that of its step_started.
  */
 export class Steps {
   constructor(recording) {
@@ -66,6 +66,7 @@ export class Steps {
       from: index,
       until: null,
       told: event.type !== "step",
+      timed: event.type === "step_started",
       cut: false,
     };
     this.all.push(step);
@@ -73,12 +74,18 @@ export class Steps {
     return step;
   }
 
-  /** End the step that this can be the end of: of several of one node, the one that began when it says. */
+  /**
+   * End the step that this can be the end of: of several of one node, the one that began when it says.
+   * Events of one millisecond may share its time. Where the start was told it stays, for one counted back from
+   * the end could lie before that of a step it followed.
+   */
   #end(event, index) {
-    const start = event.duration_ms === undefined ? null : event.time - event.duration_ms;
+    const duration = event.duration_ms ?? null;
+    const start = duration === null ? null : event.time - duration;
     const step = this.#opened(event, start) ?? this.#begin(event, index);
     Object.assign(step, { end: event.time, until: index });
-    if (start !== null) step.start = start;
+    if (duration !== null && step.timed) step.end = step.start + duration;
+    else if (duration !== null) step.start = start;
     this.open.delete(step);
   }
 
