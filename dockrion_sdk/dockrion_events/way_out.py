@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 from . import build
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from .encoding import EventEncoder
 
 _NOT_SENT = MANDATORY | {HeartbeatEvent.type}
+
+
+@cache
+def _queue_class() -> type[QueueBackend]:
+    # Late, because it brings in asyncio: code that merely asks for the current context does without,
+    # and it runs inside the user's agent.
+    from .backends.queue import QueueBackend
+
+    return QueueBackend
 
 
 class WayOut:
@@ -62,15 +72,11 @@ class WayOut:
         events_filter: EventsFilter | None = None,
         streaming_backend: StreamingBackend | None = None,
     ) -> None:
-        # Here, because it brings in asyncio: code that merely asks for the current context does
-        # without, and it runs inside the user's agent.
-        from .backends.queue import QueueBackend
-
         self._run_id = run_id
         self._events_filter = events_filter if events_filter is not None else EventsFilter()
         self._tokens = self._events_filter.is_allowed("token")
         self._backend = streaming_backend
-        self._queue = QueueBackend()
+        self._queue = _queue_class()()
         self._out: Callable[[AnyEvent], bool] = self._queue.put
         if streaming_backend is not None:
             self._out = self._routed

@@ -30,7 +30,7 @@ STATUS_OF_TERMINAL: Final[dict[str, RunStatus]] = {
 }
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run as it was when it was read. Times are UTC, by the backend's clock.
 
     ``key`` names the run within the backend. ``request`` is what the run's creator gave, and nobody
@@ -62,7 +62,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.ended_at or self.started_at or self.created_at
 
 
-class RunState(msgspec.Struct, frozen=True, kw_only=True):
+class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of a run's record what is never large; see `RunRecord`."""
 
     key: str

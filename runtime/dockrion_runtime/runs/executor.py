@@ -36,8 +36,10 @@ log = logging.getLogger("dockrion")
 CLAIM_SECONDS: Final = 0.5
 """How long one look for accepted runs waits for the first; an executor ends within it."""
 
-ACCEPT_SECONDS: Final = 0.002
-"""How long runs that are accepted after one that was begun at once gather, to be claimed together."""
+GATHER_EACH: Final = 0.0005
+GATHER_RUNS: Final = 0.005
+"""How long runs that are accepted behind others gather, to be claimed together: half a millisecond for
+each that was claimed before them, and never longer than this. The first of them begins at once."""
 
 SWEEP_SECONDS: Final = 2.0
 """How often runs are looked for whose executor is gone."""
@@ -172,24 +174,25 @@ class Executor:
             self._changed.clear()
             await self._changed.wait()
             return
-        if await self._claim(lost=False):
-            await asyncio.sleep(ACCEPT_SECONDS)
+        claimed = await self._claim(lost=False)
+        if claimed:
+            await asyncio.sleep(min(GATHER_EACH * claimed, GATHER_RUNS))
 
     async def _sweep(self) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         await self._claim(lost=True)
 
-    async def _claim(self, *, lost: bool) -> bool:
+    async def _claim(self, *, lost: bool) -> int:
         """Claim and begin runs: those that were accepted, or those whose executor is gone.
 
-        Says whether there were any.
+        Returns how many there were.
         """
         async with self._claiming:
             wanted = self._free  # looked at only now: while this waited, others were begun
             if lost:
                 wanted = AT_ONCE if self._fate.on_lost == "fail" else min(wanted, AT_ONCE)
             if self._stopping or wanted <= 0:
-                return False
+                return 0
             claims = await self._backend.claim(
                 self.name,
                 accepted=0 if lost else wanted,
@@ -202,7 +205,7 @@ class Executor:
                     self._begin(claim, lost)
                 elif not lost:  # a lost one, handed back, would pass for one that had never begun
                     await self._backend.release(claim)
-            return bool(claims)
+            return len(claims)
 
     async def _renew(self) -> None:
         claims = list(self._running.values())
@@ -214,7 +217,7 @@ class Executor:
     # -- one run -------------------------------------------------------------------------------
 
     def _begin(self, claim: Claim, lost: bool) -> None:
-        task = asyncio.create_task(self._run(claim, lost))
+        task = asyncio.get_running_loop().create_task(self._run(claim, lost))
         self._running[task] = claim
         task.add_done_callback(self._done)
 

@@ -133,8 +133,9 @@ class MemoryBackend(EventBackend):
         self._accepted.pop(run.key, None)
         self._leased.pop(run.key, None)
         loop = self._opened()
-        # Behind the followers that were waiting: they take the last events as they are.
-        loop.call_soon(run.log.compact)
+        if run.log.last > 2:  # the last one stays an object, and one before it gains nothing
+            # Behind the followers that were waiting: they take the last events as they are.
+            loop.call_soon(run.log.compact)
         self._ended.append((loop.time() + self._ttl, run))
         if self._remover is None:
             self._remove_later(loop)
