@@ -19,7 +19,7 @@ from .hub import Hub
 from .index import Index
 from .queue import Queue
 from .readers import Readers
-from .records import Keys, RedisClaim, RunKeys, Stored, stored
+from .records import Keys, RedisClaim, RunKeys, Stored, made_or_found, stored
 from .scripts import APPEND, CREATE, END, GET
 from .urls import parse
 
@@ -148,21 +148,21 @@ class RedisBackend(EventBackend):
         if not commands.one_slot:
             places = (keys.record, keys.log, self._keys.queue, self._keys.owner(owner))
             made, reply = await commands.run(CREATE, places, *arguments)
-            found = stored(key, reply)
+            found = made_or_found(key, reply, owner, request, fence)
             if made:
-                index.tidy_sometimes(owner)
+                index.tidy_sometimes(found.record)
             return found, bool(made)
         # In a cluster the record and the queue are apart. The intent comes first: should we die before the
         # run is queued, somebody's `Queue.sweep` finds it and does that.
         if not fence:
             await parts.queue.intend(key)
         made, reply = await commands.run(CREATE, (keys.record, keys.log), *arguments)
-        found = stored(key, reply)
+        found = made_or_found(key, reply, owner, request, fence)
         if made:
             await asyncio.gather(
                 index.add(owner, found.record), *([] if fence else [parts.queue.enqueue(key)])
             )
-            index.tidy_sometimes(owner)
+            index.tidy_sometimes(found.record)
         return found, bool(made)
 
     def _name(self) -> str:

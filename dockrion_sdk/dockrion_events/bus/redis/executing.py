@@ -9,12 +9,16 @@ from typing import Any, Final
 from ...errors import BusError, LogLost, RunEnded, RunNotFound, Superseded
 from ..base import ENDED
 from .commands import Commands
+from .lanes import Part
 from .queue import Queue, Taken
 from .records import Keys, RedisClaim, RunKeys, Stored, stored
 from .scripts import CLAIM, RELEASE
 
 DROP_SECONDS: Final = 0.01
 """How long entries of the queue that lead to nothing any more gather before they are removed."""
+
+CLAIMS_AT_ONCE: Final = 100
+"""Runs whose right Redis looks at in one step, where their keys may be of several slots."""
 
 
 class Executing:
@@ -35,6 +39,7 @@ class Executing:
         self._process = process
         self._name = name
         self._head = head
+        self._at_once = 1 if commands.one_slot else CLAIMS_AT_ONCE
         self._loop = asyncio.get_running_loop()
         self._claims: dict[str, RedisClaim] = {}  # the newest of each run
         self._by_fence: dict[bytes, RedisClaim] = {}
@@ -68,13 +73,7 @@ class Executing:
             return []
         leased = self._queue.lease([one.entry for one in taken], lease_seconds)
         runs = [self._keys.run(one.key) for one in taken]
-        asked = [
-            self._commands.run(
-                CLAIM, (keys.record, keys.log), one.entry, self._name(), self._process,
-                b"idle" if one.idle else b"", self._keys.processes,
-            )
-            for one, keys in zip(taken, runs, strict=True)
-        ]  # fmt: skip
+        asked = self._ask(taken, runs)
         try:
             _, *answers = await asyncio.gather(leased, *asked, return_exceptions=True)
         except asyncio.CancelledError:
@@ -83,7 +82,7 @@ class Executing:
         claims: list[RedisClaim] = []
         useless: list[bytes] = []
         failure: BaseException | None = None
-        for one, keys, answer in zip(taken, runs, answers, strict=True):
+        for one, keys, answer in zip(taken, runs, self._each(answers, len(taken)), strict=True):
             if isinstance(answer, list):
                 claims.append(self.hold(stored(one.key, answer), keys, one.entry))
             elif isinstance(answer, BaseException):  # the entry stays, and its lease runs out
@@ -98,6 +97,26 @@ class Executing:
         if failure is not None and not claims:
             raise failure
         return claims
+
+    def _ask(self, taken: Sequence[Taken], runs: Sequence[RunKeys]) -> list[asyncio.Future[Any]]:
+        """Ask whose right the runs are, `_at_once` of them in one step."""
+        asked = []
+        for start in range(0, len(taken), self._at_once):
+            some = slice(start, start + self._at_once)
+            keys = [key for run in runs[some] for key in (run.record, run.log)]
+            arguments: list[Part] = []
+            for one in taken[some]:
+                arguments += (one.entry, self._name(), b"idle" if one.idle else b"")
+            asked.append(self._commands.run(CLAIM, keys, self._process, self._keys.processes, *arguments))
+        return asked
+
+    def _each(self, answers: Sequence[Any], count: int) -> list[Any]:
+        """Return what was answered for each of ``count`` runs; a failure counts for all it was to answer."""
+        each: list[Any] = []
+        for answer in answers:
+            asked_for = min(self._at_once, count - len(each))
+            each += answer if isinstance(answer, list) else [answer] * asked_for
+        return each
 
     def hold(self, found: Stored, keys: RunKeys, entry: bytes) -> RedisClaim:
         """Return a new claim of this process."""

@@ -16,10 +16,10 @@ from .scripts import GET, STATES
 INDEX_SECONDS: Final = 7 * 86_400
 """An index that got no new run for so long, and that of the runs themselves, is forgotten."""
 
-TIDY_EVERY: Final = 8
+TIDY_EVERY: Final = 16
 TIDY_LOOKS: Final = 32
-"""One in so many new runs has so many of the owner's others looked at. So the runs that have expired are a
-quarter of an index at most, about, and nobody has to go through all of them."""
+"""One in so many new runs has so many of the owner's others looked at that are old enough to have expired.
+Most of these have, so there are few of them at any time, and nobody has to go through a whole index."""
 
 STATES_AT_ONCE: Final = 500
 """Runs that Redis looks at in one step."""
@@ -34,6 +34,7 @@ class Index:
 
     def __init__(self, commands: Commands, keys: Keys, run_ttl: int) -> None:
         self.ttl: int = INDEX_SECONDS * 1000 + run_ttl
+        self._run_ttl = run_ttl
         self._commands = commands
         self._keys = keys
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,17 +114,24 @@ class Index:
             for name, reply in zip(names, replies, strict=True)
         ]
 
-    def tidy_sometimes(self, owner: str) -> None:
-        """Remove some runs that have expired, now and then, in the background."""
+    def tidy_sometimes(self, newest: RunRecord) -> None:
+        """Remove some runs of an owner that have expired, now and then, in the background."""
         if random.randrange(TIDY_EVERY) == 0:
-            task = asyncio.create_task(self._tidy(owner))
+            task = asyncio.create_task(self._tidy(newest))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _tidy(self, owner: str) -> None:
-        index = self._keys.owner(owner)
+    async def _tidy(self, newest: RunRecord) -> None:
+        index = self._keys.owner(newest.owner)
+        before = microseconds(newest.created_at) - self._run_ttl * 1000
         try:
-            page = await self._commands.call(index, b"ZRANDMEMBER", index, TIDY_LOOKS, b"WITHSCORES")
+            old = await self._commands.call(index, b"ZCOUNT", index, b"-inf", before)
+            if not old:
+                return
+            first = random.randrange(1 - TIDY_LOOKS, old)
+            page = await self._commands.call(
+                index, b"ZRANGE", index, max(0, first), first + TIDY_LOOKS - 1, b"WITHSCORES"
+            )
             members = list(zip(page[::2], page[1::2], strict=True))
             records = [self._keys.run(member.decode()).record for member, _ in members]
             if not self._commands.one_slot and records:  # most often all are there, and one command says so

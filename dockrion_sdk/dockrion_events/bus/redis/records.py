@@ -82,6 +82,23 @@ def stored(key: str, reply: list[Any]) -> Stored:
     return Stored(record, int(largest), fence)
 
 
+def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes, fence: str) -> Stored:
+    """Read what `scripts.CREATE` says of a run: when it was made just now, or what it found."""
+    if isinstance(reply, list):
+        return stored(key, reply)
+    at = moment(reply)
+    record = RunRecord(
+        key=key,
+        owner=owner,
+        status="running" if fence else "accepted",
+        request=request,
+        created_at=at,
+        started_at=at if fence else None,
+        attempt=1 if fence else 0,
+    )
+    return Stored(record, 0, fence.encode())
+
+
 def moment(microseconds: bytes) -> datetime:
     """Return the time that Redis's clock showed, exactly."""
     return _EPOCH + int(microseconds) * _MICROSECOND

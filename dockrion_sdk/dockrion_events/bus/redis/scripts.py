@@ -43,7 +43,7 @@ class Script:
 CLOCK: Final = """
 local function now()
   local t = redis.call('TIME')
-  return string.format('%.0f', t[1] * 1000000 + t[2])
+  return t[1] .. string.format('%06d', t[2])
 end
 """
 
@@ -51,7 +51,7 @@ _DUMP: Final = """
 local function dump(rec, log)
   local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe')
   if not r[1] then return false end
-  r[11] = redis.call('XLEN', log)
+  r[11] = r[8] == '0' and 0 or redis.call('XLEN', log)
   r[12], r[13] = false, false
   if r[6] then
     local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
@@ -101,7 +101,7 @@ local there = redis.call('HMGET', rec, 'st', 'no')
 if there[1] then return {there[2] == nonce and 1 or 0, dump(rec, log)} end
 local t = now()
 redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
-           'at', 0, 'la', 0, 'mx', 0, 'fe', '', 'pr', '', 'en', '')
+           'at', '0', 'la', '0', 'mx', '0', 'fe', '', 'pr', '', 'en', '')
 redis.call('DEL', log)
 if fence ~= '' then
   redis.call('HSET', rec, 'st', 'running', 'sa', t, 'at', 1, 'fe', fence, 'pr', process, 'ba', 0, 'op', 1)
@@ -110,13 +110,14 @@ end
 if queue then
   if fence == '' then redis.call('XADD', queue, '*', 'k', key) end
   redis.call('ZADD', index, t, key)
-  redis.call('PEXPIRE', index, remember)
+  if redis.call('PTTL', index) < remember - 3600000 then redis.call('PEXPIRE', index, remember) end
 end
-return {1, dump(rec, log)}
+return {1, t}
 """
 )
 """record, log [, queue, owner's index]; owner, request, nonce, key, fence or '', process, expiries in ms
-of a run without lease and of the index -> {1 if made by this call else 0, record}."""
+of a run without lease and of the index -> {1 if made by this call else 0, when it was made or, where it
+was there, its record}."""
 
 APPEND: Final = Script(
     CLOCK
@@ -124,7 +125,7 @@ APPEND: Final = Script(
     + """
 local rec, log = KEYS[1], KEYS[2]
 local fence, channel, limit, ttl, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local first, largest, status = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local first, largest, status = tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local HEAD = 8
 local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'la', 'mx', 'ba', 'op')
 local st, last = r[1], tonumber(r[4])
@@ -153,11 +154,12 @@ for sequence = last + 1, final do
   local at = HEAD + 2 * (sequence - first) + 1
   redis.call('XADD', log, string.format('%d-0', sequence), 't', ARGV[at], 'j', ARGV[at + 1])
 end
-if largest > tonumber(r[5]) then
-  redis.call('HSET', rec, 'la', final, 'mx', largest)
+local newest = string.format('%d', final)
+if tonumber(r[5]) > tonumber(largest) then largest = r[5] end
+if status == '' then
+  redis.call('HSET', rec, 'la', newest, 'mx', largest)
 else
-  largest = r[5]
-  redis.call('HSET', rec, 'la', final)
+  redis.call('HSET', rec, 'la', newest, 'mx', largest, 'st', status, 'ea', now())
 end
 if final > limit and redis.call('XLEN', log) > limit + limit / 10 then
   redis.call('XTRIM', log, 'MAXLEN', limit)
@@ -165,14 +167,13 @@ end
 local mark = ''
 if status ~= '' then
   mark = ' e'
-  redis.call('HSET', rec, 'st', status, 'ea', now())
   redis.call('PEXPIRE', rec, ttl)
   redis.call('PEXPIRE', log, ttl)
 elseif r[7] then
   redis.call('PEXPIRE', rec, keep)
   redis.call('PEXPIRE', log, keep)
 end
-redis.call('PUBLISH', channel, string.format('%d', final) .. ' ' .. largest .. mark)
+redis.call('PUBLISH', channel, newest .. ' ' .. largest .. mark)
 return 1
 """
 )
@@ -215,26 +216,36 @@ CLAIM: Final = Script(
     + _DUMP
     + _ENDED
     + """
-local rec, log = KEYS[1], KEYS[2]
-local entry, name, process, idle, processes = unpack(ARGV)
-local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr')
-if not r[1] then return 'gone' end
-if ended(r[1]) then return 'ended' end
-if r[1] == 'running' then
-  if r[2] == r[3] .. ':' .. name then return dump(rec, log) end
-  if r[4] ~= entry then return 'double' end
-  if idle == '' then return 'held' end
+local process, processes = ARGV[1], ARGV[2]
+local function claimed(rec, log, entry, name, idle)
+  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx')
+  if not r[1] then return 'gone' end
+  if ended(r[1]) then return 'ended' end
+  if r[1] == 'running' then
+    if r[2] == r[3] .. ':' .. name then return dump(rec, log) end
+    if r[4] ~= entry then return 'double' end
+    if idle == '' then return 'held' end
+  end
+  local token = string.format('%d', r[3] + 1)
+  local fence, started = token .. ':' .. name, r[6] or now()
+  redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
+             'en', entry, 'ba', r[5], 'sa', started)
+  if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
+  local length = r[5] == '0' and 0 or redis.call('XLEN', log)
+  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, length, false, false}
 end
-local token = tonumber(r[3]) + 1
-redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', token .. ':' .. name, 'pr', process,
-           'en', entry, 'ba', r[5], 'sa', r[6] or now())
-if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
-return dump(rec, log)
+local out = {}
+for run = 1, #KEYS / 2 do
+  local at = 3 * run
+  out[run] = claimed(KEYS[2 * run - 1], KEYS[2 * run], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+end
+return out
 """
 )
-"""record, log; queue entry, name that is unique to this call, process, 'idle' if the entry's lease has
-expired else '', prefix of the processes' channels -> the record, or ``gone``, ``ended``, ``double`` (another
-entry of the same run is the one that counts) or ``held``."""
+"""record, log, record, log …; process, prefix of the processes' channels, then for each run its queue entry,
+a name that is unique to this call, and 'idle' if the entry's lease has expired else '' -> for each run its
+record, or ``gone``, ``ended``, ``double`` (another entry of the same run is the one that counts) or
+``held``."""
 
 RELEASE: Final = Script("""
 local rec = KEYS[1]
