@@ -7,7 +7,9 @@ A form gives events their identifier and their numbers, the first being ``sequen
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from .encoding import encode_json, sse_prefix
 from .events import AnyEvent
@@ -20,7 +22,7 @@ MANY = 8
 """Events from which on it pays to look at a batch as a whole."""
 
 
-class Envelope(NamedTuple):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What all events of an execution have in common.
 
     ``json`` is what ends an event's JSON but for its number and the closing brace.
@@ -43,7 +45,7 @@ Form: TypeAlias = Callable[[list[Any], Envelope, int], list[Any]]
 
 def as_objects(events: list[AnyEvent], envelope: Envelope, sequence: int) -> list[AnyEvent]:
     """Return the very event objects."""
-    id_field, identifier, _ = envelope
+    id_field, identifier = envelope.id_field, envelope.identifier
     for event in events:
         sequence += 1
         event.sequence = sequence

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 from redis.asyncio.connection import AbstractConnection
 
 from ...errors import BackendUnavailable
@@ -49,7 +50,7 @@ FORGET_INTENT_SECONDS: Final = 3600.0
 IDLE_CONSUMER_SECONDS: Final = 3600.0
 
 
-class Taken(NamedTuple):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """An entry of the queue, and the key of its run; ``idle`` where its lease had expired."""
 
     entry: bytes

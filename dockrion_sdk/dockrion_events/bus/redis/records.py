@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from ...events import EncodedEvent
 from ..base import Claim, RunRecord
@@ -26,7 +28,7 @@ def type_name(name: bytes) -> str:
     return found
 
 
-class RunKeys(NamedTuple):
+class RunKeys(msgspec.Struct, frozen=True, gc=False):
     """A run's keys, which share one hash tag, and the channel of its hints."""
 
     record: bytes
@@ -54,7 +56,7 @@ class Keys:
         return self._prefix + b"owner:" + owner.encode()
 
 
-class Stored(NamedTuple):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """What `scripts` return of a run. ``largest`` is the bytes of its largest event."""
 
     record: RunRecord

@@ -216,7 +216,7 @@ CLAIM: Final = Script(
     + _DUMP
     + _ENDED
     + """
-local process, processes = ARGV[1], ARGV[2]
+local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
   local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx')
   if not r[1] then return 'gone' end
@@ -227,7 +227,7 @@ local function claimed(rec, log, entry, name, idle)
     if idle == '' then return 'held' end
   end
   local token = string.format('%d', r[3] + 1)
-  local fence, started = token .. ':' .. name, r[6] or now()
+  local fence, started = token .. ':' .. name, r[6] or at
   redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
              'en', entry, 'ba', r[5], 'sa', started)
   if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
@@ -236,8 +236,8 @@ local function claimed(rec, log, entry, name, idle)
 end
 local out = {}
 for run = 1, #KEYS / 2 do
-  local at = 3 * run
-  out[run] = claimed(KEYS[2 * run - 1], KEYS[2 * run], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+  local i = 3 * run
+  out[run] = claimed(KEYS[2 * run - 1], KEYS[2 * run], ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
 return out
 """
