@@ -37,7 +37,7 @@ CLAIM_SECONDS: Final = 0.5
 """How long one look for accepted runs waits for the first; an executor ends within it."""
 
 GATHER_EACH: Final = 0.0005
-GATHER_RUNS: Final = 0.005
+GATHER_RUNS: Final = 0.002
 """How long runs that are accepted behind others gather, to be claimed together: half a millisecond for
 each that was claimed before them, and never longer than this. The first of them begins at once."""
 
