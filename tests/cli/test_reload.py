@@ -52,6 +52,10 @@ def test_changes_are_served(dockrion: Any, wait_until: Any) -> None:
         assert "importing agent failed: SyntaxError" in served.err.read_text()
         assert "Traceback" not in served.err.read_text()
         assert served.process.poll() is None
+        answer = served.post("/invoke", {})
+        assert (answer.status_code, answer.json()["code"]) == (503, "NOT_LOADED")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "SyntaxError" not in answer.text
 
         dockrion.project({"p/part.py": "PART = 3\n"})
         wait_until(lambda: output() == {"answer": "two", "part": 3, "set": "a"}, "the mended module")

@@ -18,8 +18,8 @@ PATIENCE = 0.3
 
 
 @asynccontextmanager
-async def linked(answer: Callable[[bytes], bytes]) -> AsyncIterator[Link]:
-    """A link to a server that sends what ``answer`` makes of each piece that comes."""
+async def connected(answer: Callable[[bytes], bytes]) -> AsyncIterator[Connection]:
+    """A connection to a server that sends what ``answer`` makes of each piece that comes."""
     talks: list[asyncio.Task[None]] = []
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,15 +37,24 @@ async def linked(answer: Callable[[bytes], bytes]) -> AsyncIterator[Link]:
     port = server.sockets[0].getsockname()[1]
     connection = Connection(host="127.0.0.1", port=port, protocol=2, driver_info=None)
     await connection.connect()
-    link = Link(connection, PATIENCE)
     try:
-        yield link
+        yield connection
     finally:
-        link.close()
         await connection.disconnect(nowait=True)
         await asyncio.gather(*talks)
         server.close()
         await server.wait_closed()
+
+
+@asynccontextmanager
+async def linked(answer: Callable[[bytes], bytes]) -> AsyncIterator[Link]:
+    """A link over such a connection."""
+    async with connected(answer) as connection:
+        link = Link(connection, PATIENCE)
+        try:
+            yield link
+        finally:
+            link.close()
 
 
 async def exchange(link: Link, replies: int) -> list[Any]:
@@ -112,3 +121,11 @@ async def test_what_a_taker_raises_breaks_the_link() -> None:
         with pytest.raises(LinkBroken, match="of no use"):
             await link.exchange([b"X"], 1, refuse)
         assert link.broken is not None
+
+
+async def test_a_connection_that_was_lost_before_is_broken_from_the_start() -> None:
+    async with connected(lambda _: b"+one\r\n") as connection:
+        Link(connection, PATIENCE).close()
+        link = Link(connection, PATIENCE)
+        with pytest.raises(LinkBroken, match="before it was used"):
+            await exchange(link, 1)

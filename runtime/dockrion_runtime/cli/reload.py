@@ -10,8 +10,11 @@ from typing import Final
 
 import typer
 import uvicorn
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
+from ..problems import PROBLEM_JSON, Problem, problem_body
 from .agent import checked_dockfile
 from .environment import environment_file, unset_variables
 from .failure import Teller, told
@@ -21,6 +24,11 @@ from .serving import Settings, listen, serve_agent
 RELOAD_GRACE: Final = 1.0
 """Seconds that open streams get before the process that serves them is replaced."""
 
+
+NOT_LOADED: Final = Problem(
+    503, "NOT_LOADED", "the agent does not load; the terminal says why, and waits for a change"
+)
+"""What clients hear meanwhile; the failure itself is for the terminal."""
 
 NOT_WATCHED: Final = (".venv", "venv", "node_modules")
 
@@ -35,12 +43,25 @@ class Worker:
         """Serve until told to stop. A failure is told, and the watcher waits for the next change."""
         # Cached bytecode is told from its source by second and size: two quick edits may look alike.
         sys.dont_write_bytecode = True
-        try:
-            with told(self.settings.verbose) as teller:
-                listening = sockets[0] if sockets else None
-                serve_agent(self.settings, teller, listening=listening, grace=RELOAD_GRACE)
-        except typer.Exit:
-            print("waiting for a change", file=sys.stderr, flush=True)
+        assert sockets
+        with sockets[0].dup() as spare:  # serving closes the one it is given
+            try:
+                with told(self.settings.verbose) as teller:
+                    serve_agent(self.settings, teller, listening=sockets[0], grace=RELOAD_GRACE)
+            except typer.Exit:
+                print("waiting for a change", file=sys.stderr, flush=True)
+                config = uvicorn.Config(not_loaded, lifespan="off", log_config=None, access_log=False)
+                uvicorn.Server(config).run(sockets=[spare])
+
+
+async def not_loaded(scope: Scope, _: Receive, send: Send) -> None:
+    """Answer all requests while the agent does not load: a browser would wait for ever otherwise."""
+    if scope["type"] == ScopeType.WEBSOCKET:
+        await send({"type": "websocket.close", "code": 1013, "reason": NOT_LOADED.detail})
+        return
+    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": NOT_LOADED.status, "headers": headers})
+    await send({"type": "http.response.body", "body": problem_body(NOT_LOADED), "more_body": False})
 
 
 def supervise(settings: Settings, teller: Teller) -> int:

@@ -185,9 +185,9 @@ class Lane:
                     self._idle.append(resting)
                     await resting
                 if link is None:
-                    if not await self._connected(connection):
+                    link = await self._connected(connection)
+                    if link is None:
                         continue
-                    link = Link(connection, self._reply_seconds)
                 self._awake = False
                 batch = self._take()
                 if batch:
@@ -246,8 +246,11 @@ class Lane:
                 self._leave(call)
             raise
 
-    async def _connected(self, connection: AbstractConnection) -> bool:
-        """Connect, after a pause where it failed before; the calls wait in the queue meanwhile."""
+    async def _connected(self, connection: AbstractConnection) -> Link | None:
+        """Connect, after a pause where it failed before; the calls wait in the queue meanwhile.
+
+        None where that fails, whatever the reason: a worker that died here would leave them there.
+        """
         try:
             async with self._gate:
                 if self._failures:
@@ -255,11 +258,11 @@ class Lane:
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await connection.connect()  # type: ignore[no-untyped-call]
-        except FAILURES as error:
+                return Link(connection, self._reply_seconds)
+        except Exception as error:  # noqa: BLE001 - see above
             await connection.disconnect(nowait=True)
             self._lost((), error)
-            return False
-        return True
+            return None
 
     # -- what goes wrong -----------------------------------------------------------------------
 

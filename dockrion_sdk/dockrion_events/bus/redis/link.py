@@ -43,6 +43,8 @@ class Link(asyncio.Protocol):
         self._due = 0
         self._take: OnReply = lambda _: None
         self.broken: Exception | None = None
+        if self._transport.is_closing():  # nobody would tell us any more
+            self.broken = LinkBroken("the connection was lost before it was used")
         self._transport.set_protocol(self)
 
     def exchange(self, commands: Iterable[bytes], replies: int, take: OnReply) -> asyncio.Future[None]:
