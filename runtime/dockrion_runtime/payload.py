@@ -26,6 +26,8 @@ def read_payload(
 
     Raises `Problem`: 400 where it is no JSON object, 422 where it does not fit the schema.
     """
+    if not data or data.isspace():
+        raise Problem(400, "INVALID_JSON", f"{name} is empty; it has to be a JSON object")
     try:
         payload = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

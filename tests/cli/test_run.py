@@ -61,6 +61,14 @@ def test_says_where_it_serves_once_it_does(dockrion: Any) -> None:
         assert served.err.read_text() == ""
 
 
+def test_says_where_sockets_are(dockrion: Any) -> None:
+    agent(dockrion, "expose: {streaming: websocket}\nstreaming: {async_runs: true}")
+    with dockrion.run() as served:
+        lines = served.out.read_text().splitlines()
+    assert "  WS     /invoke/ws             Execute, several at once, over one WebSocket" in lines
+    assert "  WS     /runs/{run_id}/ws      Follow a run's events over a WebSocket" in lines
+
+
 def test_no_playground_goes_before_the_dockfile(dockrion: Any) -> None:
     agent(dockrion)
     with dockrion.run("--no-playground") as served:

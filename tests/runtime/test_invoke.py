@@ -36,7 +36,8 @@ def test_the_answer_holds_the_output_and_says_who_gave_it(serve: Serve) -> None:
     ("body", "code", "words"),
     [
         (b"{", "INVALID_JSON", "valid JSON"),
-        (b"", "INVALID_JSON", "valid JSON"),
+        (b"", "INVALID_JSON", "the body is empty; it has to be a JSON object"),
+        (b" \n", "INVALID_JSON", "is empty"),
         (b"\xff\xfe", "INVALID_JSON", "valid JSON"),
         (b"[" * 100_000, "INVALID_JSON", "nested too deeply"),
         (b"[1, 2]", "NOT_AN_OBJECT", "an array"),

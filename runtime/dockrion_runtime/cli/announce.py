@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from litestar import Litestar
-from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute, WebSocketRoute
 
 from dockrion_sdk import Dockfile
 
 from ..playground import has_playground
 from ..service import Service
+from ..wires.routes import SUMMARY
 
 _OFFERED: Final = frozenset({"agent", "runs", "a2a"})
 """The tags of routes that clients are meant to call."""
@@ -25,15 +26,20 @@ class OfferedRoute(NamedTuple):
 
 
 def routes(app: Litestar) -> list[OfferedRoute]:
-    """Return the routes about the agent, in the order they were registered."""
-    return [
-        OfferedRoute(method, path.replace(":str}", "}"), handler.summary or "")
-        for route in app.routes
-        for handler in getattr(route, "route_handlers", ())
-        if isinstance(handler, HTTPRouteHandler) and _OFFERED & set(handler.tags or ())
-        for method in sorted(handler.http_methods - {"HEAD", "OPTIONS"})
-        for path in sorted(handler.paths)
-    ]
+    """Return the routes about the agent, in the order they were registered; the method of sockets is WS."""
+    offered = []
+    for route in app.routes:
+        path = route.path_format
+        if isinstance(route, WebSocketRoute):
+            offered.append(OfferedRoute("WS", path, route.route_handler.opt[SUMMARY]))
+        elif isinstance(route, HTTPRoute):
+            offered += [
+                OfferedRoute(method, path, handler.summary or "")
+                for handler in route.route_handlers
+                if _OFFERED & set(handler.tags or ())
+                for method in sorted(handler.http_methods - {"HEAD", "OPTIONS"})
+            ]
+    return offered
 
 
 def auth_line(dockfile: Dockfile) -> str:
@@ -65,7 +71,7 @@ def announcement(app: Litestar, host: str, port: int) -> str:
             f"{dockfile.agent.name} ({service.agent.adapter.framework}) is served at {address}",
             *(f"  {route.method:6} {route.path:{width}}  {route.summary}" for route in offered),
             *page,
-            f"  docs {address}/docs",
+            f"  docs {address}/docs{'' if dockfile.auth.mode == 'none' else ', which needs a key as well'}",
             f"  auth {auth_line(dockfile)}",
         ]
     )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from litestar import websocket
 from litestar.exceptions import WebSocketDisconnect
@@ -27,6 +27,9 @@ from .session import Session
 
 log = logging.getLogger("dockrion")
 
+SUMMARY: Final = "summary"
+"""What a socket is for, in a handler's ``opt``; Litestar keeps a summary of HTTP handlers only."""
+
 
 def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | None) -> list[BaseRouteHandler]:
     """Return the routes for WebSockets. Their keys are checked here, so that a refusal can say why."""
@@ -34,7 +37,10 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
     events = service.dockfile.streaming.events
     heartbeat = events.heartbeat_interval if service.events_filter.is_allowed("heartbeat") else None
 
-    @websocket("/invoke/ws", opt={OPEN: True, PURPOSE: "socket"})
+    @websocket(
+        "/invoke/ws",
+        opt={OPEN: True, PURPOSE: "socket", SUMMARY: "Execute, several at once, over one WebSocket"},
+    )
     async def invoke(socket: AnySocket) -> None:
         if not await _admitted(socket, guard, "socket"):
             return
@@ -48,7 +54,10 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
             service.sockets.discard(session)
             await asyncio.shield(asyncio.create_task(session.close()))
 
-    @websocket("/runs/{run_id:str}/ws", opt={OPEN: True, PURPOSE: "run"})
+    @websocket(
+        "/runs/{run_id:str}/ws",
+        opt={OPEN: True, PURPOSE: "run", SUMMARY: "Follow a run's events over a WebSocket"},
+    )
     async def follow(socket: AnySocket, run_id: FromPath[str]) -> None:
         assert runs is not None
         if not await _admitted(socket, guard, "run"):
