@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import Terminal, drawn_last
+from .conftest import COMMAND, Terminal, drawn_last
 
 DEADLINE = 30.0
 ORDER = {"order_id": "A-1", "amount": 12.5, "card_country": "NL", "ship_country": "NL"}
@@ -28,6 +29,12 @@ def everything(payload, context):
     context.sync_emit_token("Hel\\x1b[31mlo ")
     context.sync_emit_token("there")
     return {"text": "Hello there"}
+
+def interrupted(payload, context):
+    context.sync_emit_token("Hello")
+    context.sync_emit_step("mine", duration_ms=1500)
+    context.sync_emit_step("yours", duration_ms=2)
+    context.sync_emit_token("there")
 
 def silent(payload):
     return {"answer": 42}
@@ -67,6 +74,26 @@ class TestInAPipe:
             "step mine 1.5 s",
         ]
         assert re.fullmatch(r'complete in \d\.\d\d s: \{"text":"Hello there"\}', lines[-1])
+
+    def test_lines_among_tokens_begin_anew_where_both_are_read_together(self, dockrion: Any) -> None:
+        agent(dockrion, "interrupted")
+        done = subprocess.run(
+            [*COMMAND, "stream", "-p", "{}"],
+            cwd=dockrion.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=DEADLINE,
+            check=True,
+        )
+        assert done.stdout.splitlines()[1:-1] == ["Hello", "step mine 1.5 s", "step yours 2 ms", "there"]
+        assert done.stdout.endswith("null\n")
+
+    def test_a_failure_in_json_has_a_hint_that_stands_alone(self, dockrion: Any) -> None:
+        agent(dockrion, "fails")
+        done = dockrion("stream", "-p", "{}", "--json", code=1)
+        assert json.loads(done.stdout.splitlines()[-1])["type"] == "error"
+        assert done.stderr == "the agent failed; --verbose shows the traceback\n"
 
     def test_tokens_come_while_the_agent_runs(self, dockrion: Any, wait_until: Any) -> None:
         agent(dockrion, "waits")

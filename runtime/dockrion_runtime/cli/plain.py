@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, TextIO
 
@@ -40,11 +41,17 @@ class JSONView:
 
 
 class PlainView:
-    """Tokens to stdout as they come; a line on stderr for everything else."""
+    """Tokens to stdout as they come; a line on stderr for everything else.
+
+    Where both are read together, such a line does not go on where the tokens have stopped.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._within_line = False
+        self._one_file = _same_file(out, sys.stderr)
+        self._together = self._one_file or sys.stderr.isatty()
+        self._within_line = False  # of stdout
+        self._glued = False  # to what the reader of both has seen last
 
     def show(self, item: AnyEvent) -> None:
         event = item.decode() if isinstance(item, EncodedEvent) else item
@@ -52,14 +59,23 @@ class PlainView:
             self._out.write(event.content)
             self._out.flush()
             if event.content:
-                self._within_line = not event.content.endswith("\n")
+                self._within_line = self._glued = not event.content.endswith("\n")
         else:
-            print(line(event), file=sys.stderr, flush=True)
+            between = "\n" if self._glued and self._together else ""
+            print(f"{between}{line(event)}", file=sys.stderr, flush=True)
+            self._glued = False
 
     def close(self) -> None:
-        if self._within_line:
-            self._within_line = False
+        if self._glued if self._one_file else self._within_line:
             print(file=self._out, flush=True)
+        self._within_line = self._glued = False
+
+
+def _same_file(one: TextIO, other: TextIO) -> bool:
+    try:
+        return os.path.sameopenfile(one.fileno(), other.fileno())
+    except OSError:  # a stream of no file
+        return False
 
 
 def line(event: Event) -> str:

@@ -51,7 +51,7 @@ def stream_here(
 
         code = run_agent(main())
         if code == FAILED and not teller.verbose:
-            teller.say(f"  {TRACEBACK_HINT}")
+            teller.say(f"the agent failed; {TRACEBACK_HINT}" if json else f"  {TRACEBACK_HINT}")
     return code
 
 
