@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
     from dockrion_sdk import Dockfile
 
 _SHORTEST: Final = 4  # shorter values would blot out ordinary words
+_SHORTEST_GUESSED: Final = 8
+
+_NAME: Final = re.compile(
+    r"(.*_)?(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)", re.ASCII | re.IGNORECASE
+)
+"""Names of environment variables that are secrets, whether the Dockfile knows them or not."""
 
 
 class Redactor:
@@ -26,8 +33,15 @@ class Redactor:
 
 
 def redactor(dockfile: Dockfile, env: Mapping[str, str], keys: Iterable[str] = ()) -> Redactor:
-    """Return the redactor of the secrets that the Dockfile names, the store's password, and the API keys."""
+    """Return the redactor of the secrets that the Dockfile names, the store's password, and the API keys.
+
+    Of the other environment variables it takes those whose names say what they are, such as
+    ``OPENAI_API_KEY``, where their values are too long to be ordinary words.
+    """
+    guessed = [
+        value for name, value in env.items() if len(value) >= _SHORTEST_GUESSED and _NAME.fullmatch(name)
+    ]
     secrets = dockfile.secrets
     names = [*(secret.name for secret in secrets.required), *(secret.name for secret in secrets.optional)]
     password = urlsplit(dockfile.streaming.redis.url).password or ""
-    return Redactor([*(env.get(name, "") for name in names), password, unquote(password), *keys])
+    return Redactor([*(env.get(name, "") for name in names), *guessed, password, unquote(password), *keys])

@@ -172,3 +172,19 @@ def test_no_secret_reaches_a_client_or_a_message(serve: Serve, caplog: pytest.Lo
         assert "canary" not in text
     assert "Traceback" in caplog.text
     assert "canary" not in caplog.text
+
+
+def test_secrets_that_no_dockfile_names_are_told_by_their_variables(serve: Serve) -> None:
+    env = {
+        "OPENAI_API_KEY": "canary-key-5f1d",
+        "github_token": "canary-token-77aa",
+        "PASSWORD": "canary-password-91c3",
+        "SORT_KEY": "name",  # an ordinary word
+        "KEYBOARD": "qwertyuiop",
+    }
+
+    async def leaking(payload: dict[str, Any]) -> None:
+        raise RuntimeError(" ".join(env.values()))
+
+    error = serve(leaking, env=env).events()[-1]["error"]
+    assert error == "RuntimeError: *** *** *** name qwertyuiop"
