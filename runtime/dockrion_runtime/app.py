@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
@@ -30,11 +31,16 @@ from .wires.routes import socket_routes
 
 
 def create_app(
-    dockfile: Dockfile, *, env: Mapping[str, str] | None = None, executing: bool = True
+    dockfile: Dockfile,
+    *,
+    env: Mapping[str, str] | None = None,
+    executing: bool = True,
+    monitor: socket.socket | None = None,
 ) -> Litestar:
     """Return the server of the Dockfile's agent; ``app.state.service`` is its `Service`.
 
     ``executing`` says whether it executes the runs it accepts, or leaves that to others on its store.
+    On ``monitor``, a listening socket, its metrics and probes are served as well.
 
     The agent is loaded here, so that a fault shows before anything listens. Raises `DockfileError`
     and the adapters' `LoadError`.
@@ -46,16 +52,17 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        holding = alive(service, runs)
-        try:
-            await holding.__aenter__()
-        except Exception as error:
-            app.state.startup_error = error
-            raise
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(alive(service, runs))
+                if monitor is not None:
+                    from .monitor import monitored  # here: who has a server needs no second one
+
+                    await stack.enter_async_context(monitored(monitor, service, runs, guard))
+            except Exception as error:
+                app.state.startup_error = error
+                raise
             yield
-        finally:
-            await holding.__aexit__(None, None, None)
 
     expose = dockfile.expose
     cors = None

@@ -199,10 +199,9 @@ def _settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def informing_routes(service: Service) -> list[BaseRouteHandler]:
-    """Return the routes that tell about the server and its agent."""
-    dockfile = service.dockfile
-    describe = Describer(dockfile)
+def probe_routes(service: Service) -> list[BaseRouteHandler]:
+    """Return the routes that say whether the process lives and can take work; nobody needs a key."""
+    describe = Describer(service.dockfile)
 
     @get(
         "/health",
@@ -228,8 +227,16 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
     )
     async def ready() -> Response[Ready]:
         state = await service.state()
-        return Response(Ready(state, dockfile.agent.name), status_code=200 if state == "ready" else 503)
+        name = service.dockfile.agent.name
+        return Response(Ready(state, name), status_code=200 if state == "ready" else 503)
 
+    return [health, ready]
+
+
+def informing_routes(service: Service) -> list[BaseRouteHandler]:
+    """Return the routes that tell about the server and its agent."""
+    dockfile = service.dockfile
+    describe = Describer(dockfile)
     chat = _chat(service)
 
     @get(
@@ -289,7 +296,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             raise Problem(404, "NO_GRAPH", "the agent's graph is made anew for each execution")
         return drawn
 
-    handlers: list[BaseRouteHandler] = [health, ready]
+    handlers = probe_routes(service)
     if dockfile.expose.rest:
         handlers += [info, schema]
         if isinstance(service.agent.adapter, Drawable):

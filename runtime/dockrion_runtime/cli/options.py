@@ -46,6 +46,17 @@ EnvFile = Annotated[
         show_default=False,
     ),
 ]
+LAST_PORT: Final = 65535
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=LAST_PORT,
+        metavar="PORT",
+        help="A port of the process's own for /metrics, /health and /ready.",
+        show_default=False,
+    ),
+]
 AsJSON = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, and nothing else there.")]
 AsJSONLines = Annotated[bool, typer.Option("--json", help="One JSON document a line on stdout.")]
 LOCAL: Final = "http://localhost:8080"

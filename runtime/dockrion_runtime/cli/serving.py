@@ -13,7 +13,7 @@ from dockrion_sdk import Dockfile
 from ..app import create_app
 from ..server import bind, serve
 from .agent import not_started, read_dockfile
-from .announce import announcement
+from .announce import announcement, url
 from .failure import Failure, Teller
 from .logs import log_to_stderr
 from .waiting import waiting
@@ -23,7 +23,7 @@ from .waiting import waiting
 class Settings:
     """What `dockrion run` was told; ``host``, ``port`` and ``playground`` go before those of the Dockfile.
 
-    ``executing`` says whether it executes the runs it accepts.
+    ``executing`` says whether it executes the runs it accepts. On ``metrics_port`` the process is watched.
     """
 
     path: Path
@@ -33,6 +33,7 @@ class Settings:
     verbose: bool = False
     executing: bool = True
     playground: bool | None = None
+    metrics_port: int | None = None
 
 
 def serve_agent(
@@ -60,15 +61,20 @@ def serve_agent(
     dockfile = dockfile.model_copy(update={"expose": expose})
     if not settings.executing:
         needs_shared_store(dockfile, "--no-executor leaves runs to other processes")
-    with waiting("loading the agent"):
-        app = create_app(dockfile, executing=settings.executing)
     host = expose.host if settings.host is None else settings.host
     port = expose.port if settings.port is None else settings.port
+    monitor = watched(dockfile, host, settings.metrics_port)
+    with waiting("loading the agent"):
+        app = create_app(dockfile, executing=settings.executing, monitor=monitor)
     sock = listening or listen(host, port)
 
     def started() -> None:
         log.starting = False
-        (on_started or announce)(announcement(app, host, sock.getsockname()[1]))
+        text = announcement(app, host, sock.getsockname()[1])
+        if on_started is not None:
+            on_started(text)
+        else:
+            announce("\n".join((text, *metrics_line(host, monitor))))
 
     with sock:
         try:
@@ -94,13 +100,26 @@ def needs_shared_store(dockfile: Dockfile, why: str) -> None:
         )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises `Failure`."""
+def listen(host: str, port: int, options: str = "--port or --host") -> socket.socket:
+    """Return a listening socket. Raises `Failure`, which names the options that choose another."""
     try:
         return bind(host, port)
     except (OSError, UnicodeError) as error:
-        what, _, mend = str(error).partition("; ")
-        raise Failure(what, mend or "choose another with --port or --host") from None
+        raise Failure(str(error), f"choose another with {options}") from None
+
+
+def watched(dockfile: Dockfile, host: str, port: int | None) -> socket.socket | None:
+    """Return the socket on which the process is watched, if there is to be one. Raises `Failure`."""
+    if port is None:
+        return None
+    if not dockfile.observability.metrics:
+        raise Failure("observability.metrics is false, and --metrics-port is given", "leave one of them out")
+    return listen(host, port, "--metrics-port")
+
+
+def metrics_line(host: str, monitor: socket.socket | None) -> list[str]:
+    """Say where the metrics of this process alone are, if anywhere."""
+    return [] if monitor is None else [f"  metrics {url(host, monitor.getsockname()[1])}/metrics"]
 
 
 def line_by_line() -> None:

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final
@@ -78,7 +78,7 @@ class _Supervisor:
         for sig in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sig, lambda *_: None)
         with woken, waker:
-            self._workers = [self._start() for _ in range(self._count)]
+            self._workers = [self._start(index) for index in range(self._count)]
             while self._look_after(wait([woken, *self._things()]), woken):
                 pass
             self._end(patience)
@@ -102,7 +102,7 @@ class _Supervisor:
                     return False
                 log.warning("worker %s ended (%s); starting another", worker.process.pid, _ending(worker))
                 time.sleep(max(0.0, worker.born + PAUSE_SECONDS - time.monotonic()))
-                self._workers[index] = self._start()
+                self._workers[index] = self._start(index)
         return True
 
     def _hear(self, worker: _Worker) -> None:
@@ -113,11 +113,18 @@ class _Supervisor:
         worker.started = True
         if not self._announced:
             self._announced = True
-            announce(f"{text}\n  by {self._count} processes")
+            first = self._settings.metrics_port
+            ports = (
+                "" if first is None else f", with metrics on the ports {first} to {first + self._count - 1}"
+            )
+            announce(f"{text}\n  by {self._count} processes{ports}")
 
-    def _start(self) -> _Worker:
+    def _start(self, index: int) -> _Worker:
         link, theirs = _spawn.Pipe()
-        process = _spawn.Process(target=_serve, args=(self._settings, self._sock, theirs))
+        settings = self._settings
+        if settings.metrics_port is not None:
+            settings = replace(settings, metrics_port=settings.metrics_port + index)
+        process = _spawn.Process(target=_serve, args=(settings, self._sock, theirs))
         process.start()
         theirs.close()
         return _Worker(process, link, time.monotonic())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +16,25 @@ from dockrion_sdk import Dockfile
 
 from ..assembly import alive, assemble
 from ..auth import authenticator
+from ..monitor import monitored
 from ..process import held_by, leave
 from .agent import not_started, read_dockfile
 from .failure import Teller
 from .logs import log_to_stderr
-from .serving import line_by_line, needs_shared_store
+from .serving import announce, line_by_line, metrics_line, needs_shared_store, watched
 
 
-def work(path: Path, env_file: Path | None, teller: Teller) -> None:
-    """Execute runs until a signal comes."""
+def work(path: Path, env_file: Path | None, teller: Teller, metrics_port: int | None) -> None:
+    """Execute runs until a signal comes, watched on ``metrics_port`` where there is one."""
     line_by_line()
     log = log_to_stderr(teller)
     dockfile = read_dockfile(path, env_file, teller)
     log.show_as(dockfile.observability.logs)
     needs_shared_store(dockfile, "a worker executes the runs of other processes")
-    _run(_work(dockfile))
+    _run(_work(dockfile, watched(dockfile, dockfile.expose.host, metrics_port)))
 
 
-async def _work(dockfile: Dockfile) -> None:
+async def _work(dockfile: Dockfile, monitor: socket.socket | None) -> None:
     guard = authenticator(dockfile, os.environ)
     secrets = tuple(guard.secrets) if guard else ()  # they must not show in what agents say either
     service, runs = assemble(dockfile, os.environ, secrets=secrets)
@@ -41,21 +44,20 @@ async def _work(dockfile: Dockfile) -> None:
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sig, stopped.set)
-    holding = alive(service, runs)
-    try:
-        await holding.__aenter__()
-    except BackendUnavailable:
-        raise
-    except Exception as error:
-        raise not_started(error) from error
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(alive(service, runs))
+        except BackendUnavailable:
+            raise
+        except Exception as error:
+            raise not_started(error) from error
+        if monitor is not None:
+            await stack.enter_async_context(monitored(monitor, service, runs, guard))
         limit = dockfile.streaming.runs.max_concurrent
-        name = dockfile.agent.name
-        print(f"{name}: executing up to {limit} runs at once", "Ctrl-C stops it", sep="\n", flush=True)
+        text = f"{dockfile.agent.name}: executing up to {limit} runs at once"
+        announce("\n".join((text, *metrics_line(dockfile.expose.host, monitor))))
         await stopped.wait()
         await service.drain(dockfile.expose.shutdown_grace)
-    finally:
-        await holding.__aexit__(None, None, None)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

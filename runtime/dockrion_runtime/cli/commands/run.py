@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..failure import USAGE, Failure, told
-from ..options import HERE, DockfilePath, EnvFile, Verbose
+from ..options import HERE, LAST_PORT, DockfilePath, EnvFile, MetricsPort, Verbose
 
 
 def run(
@@ -18,7 +18,7 @@ def run(
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help="In place of expose.port; 0 takes any free one.", show_default=False
+            min=0, max=LAST_PORT, help="In place of expose.port; 0 takes any free one.", show_default=False
         ),
     ] = None,
     reload: Annotated[
@@ -36,6 +36,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    metrics_port: MetricsPort = None,
     env_file: EnvFile = None,
     verbose: Verbose = False,
 ) -> None:
@@ -45,7 +46,10 @@ def run(
         from ..serving import Settings, serve_agent
         from ..workers import serve_by
 
-        settings = Settings(path, env_file, host, port, verbose, executor, playground)
+        settings = Settings(path, env_file, host, port, verbose, executor, playground, metrics_port)
+        if metrics_port is not None and workers > 1 and not 0 < metrics_port <= LAST_PORT + 1 - workers:
+            what = f"--metrics-port {metrics_port}: {workers} processes take that one and those that follow"
+            raise Failure(what, f"give one from 1 to {LAST_PORT + 1 - workers}", code=USAGE)
         if reload and workers > 1:
             raise Failure("--reload serves by one process", "leave --workers out", code=USAGE)
         if reload:
