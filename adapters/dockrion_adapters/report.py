@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -27,21 +28,21 @@ def reporter(exit_: Exit | None) -> Callable[[AnyEvent], None]:
     The framework made the event where nobody could be told that it cannot be sent: too large a text
     leaves in pieces, and in place of a value that cannot be encoded its type is named.
     """
+    return partial(_push, exit_)
 
-    def push(event: AnyEvent) -> None:
-        assert exit_ is not None  # without one, the filter lets nothing through
-        try:
-            exit_.push(event)
-        except EventError:
-            pieces = halves(event)
-            if pieces:
-                for piece in pieces:
-                    push(piece)
-            elif isinstance(event, Event):
-                with suppress(EventError):
-                    exit_.push(stand_in(event))
 
-    return push
+def _push(exit_: Exit | None, event: AnyEvent) -> None:
+    assert exit_ is not None  # without one, the filter lets nothing through
+    try:
+        exit_.push(event)
+    except EventError:
+        pieces = halves(event)
+        if pieces:
+            for piece in pieces:
+                _push(exit_, piece)
+        elif isinstance(event, Event):
+            with suppress(EventError):
+                exit_.push(stand_in(event))
 
 
 _TEXTS: Final = ((TokenEvent, "content"), (ReasoningEvent, "content"), (ToolCallEvent, "arguments_delta"))

@@ -25,6 +25,7 @@ from dockrion_events import (
     as_text,
     set_current_context,
 )
+from dockrion_events.backends.queue import QueueBackend
 from dockrion_events.forms import Form
 
 from .errors import AgentCancelled, AgentFailed
@@ -39,17 +40,21 @@ _running: set[asyncio.Task[Outcome]] = set()  # asyncio itself keeps only weak r
 
 
 class _Beat:
-    """Whether a sign of life is due. Apart from the stream, which nothing that runs may keep alive."""
+    """Whether a sign of life is due.
 
-    __slots__ = ("_context", "asked")
+    Apart from the stream, which nothing that runs may keep alive, and without the context, which has
+    this: in a circle, each execution's objects would wait for the garbage collector.
+    """
 
-    def __init__(self, context: StreamContext) -> None:
-        self._context = context
+    __slots__ = ("_queue", "asked")
+
+    def __init__(self, queue: QueueBackend) -> None:
+        self._queue = queue
         self.asked = False
 
     def ask(self) -> None:
         self.asked = True
-        self._context.queue.nudge()
+        self._queue.nudge()
 
 
 class EventStream(Generic[T]):
@@ -120,7 +125,7 @@ class EventStream(Generic[T]):
         self._next = 0
         self._ended = False
         self._taking = False
-        self._beat = _Beat(context)
+        self._beat = _Beat(context.queue)
         self._output_refused = False
         self.check_output: Callable[[Any], None] | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from . import build
@@ -36,6 +36,16 @@ def _queue_class() -> type[QueueBackend]:
     from .backends.queue import QueueBackend
 
     return QueueBackend
+
+
+def _routed(backend: StreamingBackend, queue: QueueBackend, item: AnyEvent) -> bool:
+    """Ask the streaming backend first; say whether the queue is crowded.
+
+    A function: a context that held a method of its own would wait for the garbage collector.
+    """
+    if not backend.emit(item):
+        return queue.put(item)
+    return queue.crowded
 
 
 class WayOut:
@@ -79,7 +89,7 @@ class WayOut:
         self._queue = _queue_class()()
         self._out: Callable[[AnyEvent], bool] = self._queue.put
         if streaming_backend is not None:
-            self._out = self._routed
+            self._out = partial(_routed, streaming_backend, self._queue)
         self._encoder: EventEncoder | None = None
         self._heartbeat: Callable[[], None] | None = None
         self._cancelled = False
@@ -135,7 +145,7 @@ class WayOut:
         if self._backend is None:
             self._backend = backend
             if not own_path:
-                self._out = self._routed
+                self._out = partial(_routed, backend, self._queue)
 
     def cancel(self) -> None:
         """Tell the code of this execution to stop; for whoever runs it. Its next emit raises."""
@@ -162,12 +172,6 @@ class WayOut:
         return self._queue.emit(event)
 
     # -- the way out ---------------------------------------------------------------------------
-
-    def _routed(self, item: AnyEvent) -> bool:
-        """Ask the streaming backend first; say whether the queue is crowded."""
-        if self._backend is None or not self._backend.emit(item):
-            return self._queue.put(item)
-        return self._queue.crowded
 
     def _put(self, event: Event, sync: bool) -> None:
         if self._halted:

@@ -50,6 +50,8 @@ class Protocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
+        # They lead back to here: in a circle, all of them would wait for the garbage collector.
+        self._answering = self.cycle = self.scope = None  # type: ignore[assignment]  # as before a request
 
     def _should_upgrade(self) -> bool:
         return self.scope["method"] == "GET" and super()._should_upgrade()  # RFC 6455, section 4.1
@@ -60,13 +62,24 @@ class Protocol(HttpToolsProtocol):
 
 
 class Connection:
-    """The connection of one request; see `dockrion_runtime.connection`."""
+    """The connection of one request; see `dockrion_runtime.connection`.
 
-    __slots__ = ("_protocol", "_scope")
+    It stands in the request's scope and does not hold it: in a circle, what belongs to each request would
+    wait for the garbage collector.
+    """
+
+    __slots__ = ("_protocol",)
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
-        self._scope = protocol.scope
+
+    def _cycle(self) -> RequestResponseCycle | None:
+        """Return what answers this request; None once its client has sent the next one, or has gone."""
+        cycle: RequestResponseCycle | None = self._protocol.cycle
+        if cycle is None:
+            return None
+        extensions: Any = cycle.scope["extensions"]
+        return cycle if extensions[CONNECTION] is self else None
 
     def abort(self) -> None:
         """Drop the connection, whatever is still to be sent.
@@ -81,16 +94,15 @@ class Connection:
 
         Head and body are one write: as two they are two packets, and cost the kernel twice.
         """
-        protocol = self._protocol
-        cycle = protocol.cycle
+        protocol, cycle = self._protocol, self._cycle()
         if (
-            cycle.scope is not self._scope
+            cycle is None
             or cycle.disconnected
             or cycle.response_started
             or not cycle.keep_alive
             or cycle.waiting_for_100_continue
             or protocol.flow.write_paused
-            or self._scope["method"] == "HEAD"
+            or cycle.scope["method"] == "HEAD"
         ):
             return False
         cycle.response_started = cycle.response_complete = True
@@ -105,13 +117,12 @@ class Connection:
 
     def take_body(self) -> bytes | None:
         """Return the request's body, once, where all of it is there; None where it has to be received."""
-        protocol = self._protocol
-        cycle = protocol.cycle
-        if cycle.scope is not self._scope or cycle.more_body or cycle.disconnected:
+        cycle = self._cycle()
+        if cycle is None or cycle.more_body or cycle.disconnected:
             return None
         body = bytes(cycle.body)
         cycle.body = bytearray()
-        protocol.flow.resume_reading()  # a large one has stopped it, and a disconnect would not be seen
+        self._protocol.flow.resume_reading()  # a large one has stopped it, and a disconnect would not be seen
         return body
 
     def write(self, body: bytes) -> bool:
@@ -119,10 +130,9 @@ class Connection:
 
         That is where the reader is behind or gone, and where the body has no chunks.
         """
-        protocol = self._protocol
-        cycle = protocol.cycle
+        protocol, cycle = self._protocol, self._cycle()
         if (
-            cycle.scope is not self._scope  # the reader has sent its next request already
+            cycle is None
             or cycle.disconnected
             or cycle.response_complete
             or not cycle.chunked_encoding

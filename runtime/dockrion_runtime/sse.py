@@ -265,12 +265,12 @@ class ExecutionResponse(EventResponse):
                 if len(chunks) == 1 and not execution.ended and self._connection.write(chunks[0]):
                     self._ready = []
                     self._last_sent = now
-                    hang(bell)
+                    assert self._send_one is not None
+                    hang(self._send_one)
                     return
             arrived.set_result(None)
 
-        bell = Bell(loop, send_one)
-        return bell
+        return Bell(loop, send_one)
 
     def _take(self) -> list[bytes]:
         chunks = self._execution.take()
@@ -279,6 +279,7 @@ class ExecutionResponse(EventResponse):
         return chunks
 
     def _close(self) -> Coroutine[Any, Any, None] | None:
+        self._send_one = None  # it holds this: both would wait for the garbage collector
         return None if self._released else self._stop()
 
     async def _stop(self) -> None:

@@ -238,9 +238,12 @@ class LangGraphAdapter:
                     if progress is not None:
                         given, merged = None, progress.config
                 execution = Execution(graph, merged, options, context, backend, exit_)
-                if apart is not None:
-                    return await execution.run_apart(given, apart)
-                return await execution.run(given)
+                try:
+                    if apart is not None:
+                        return await execution.run_apart(given, apart)
+                    return await execution.run(given)
+                finally:
+                    backend.detach()
 
         return EventStream(
             run, context, agent_name=self.agent_name, framework=self.framework, serialize=serialize

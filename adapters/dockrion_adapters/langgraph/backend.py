@@ -68,7 +68,8 @@ class LangGraphBackend:
     a node, not in a bare thread, and not within a graph that a node runs apart from this one (with a
     stream or a thread of its own).
 
-    `hooked` makes an execution report here, from any thread; each event goes to ``sink`` at once.
+    `hooked` makes an execution report here, from any thread; each event goes to ``sink`` at once, until
+    `detach`.
     """
 
     def __init__(self, events_filter: EventsFilter) -> None:
@@ -76,7 +77,6 @@ class LangGraphBackend:
         self._filter = events_filter
         self._steps, self._starts = map(events_filter.is_allowed, _TASK_EVENTS)
         self._sink: Sink | None = None
-        self._writer = self._write  # one object, to be recognised by
         self._own: tuple[str, ...] | None = None
         self._started: dict[str, tuple[float, list[str] | None]] = {}
 
@@ -92,7 +92,8 @@ class LangGraphBackend:
         if config is None:
             return False
         runtime = config.get("configurable", {}).get(RUNTIME_KEY)
-        return getattr(runtime, "stream_writer", None) is self._writer
+        writer = getattr(runtime, "stream_writer", None)
+        return getattr(writer, "__self__", None) is self
 
     def emit(self, event: AnyEvent) -> bool:
         """Pass the event on; False where the calling code does not belong to this execution."""
@@ -104,9 +105,13 @@ class LangGraphBackend:
 
     def _write(self, data: Any) -> None:
         """Take what user code writes with LangGraph's own stream writer."""
-        event = self._written(data)
-        if event is not None and self._sink is not None:
-            self._sink(event)
+        event, sink = self._written(data), self._sink
+        if event is not None and sink is not None:
+            sink(event)
+
+    def detach(self) -> None:
+        """Take and make no events any more: the execution is over, and the sink leads back to here."""
+        self._sink = None
 
     # -- the graph's own reports ---------------------------------------------------------------
 
@@ -149,7 +154,7 @@ class LangGraphBackend:
         found = around.get(RUNTIME_KEY)
         if not isinstance(found, Runtime):  # LangGraph takes the context of whatever is there
             found = Runtime(context=getattr(found, "context", None), store=graph.store)
-        return found.override(stream_writer=self._writer) if "custom" in self.modes else found
+        return found.override(stream_writer=self._write) if "custom" in self.modes else found
 
     def _take(self, part: Part) -> None:
         namespace, mode, data = part
@@ -157,9 +162,9 @@ class LangGraphBackend:
             return
         if self._own is None:
             self._own = namespace  # a graph's own tasks precede those of its subgraphs
-        event = self._task(namespace, data) if "tasks" in self.modes else None
-        if event is not None and self._sink is not None:
-            self._sink(event)
+        event, sink = self._task(namespace, data) if "tasks" in self.modes else None, self._sink
+        if event is not None and sink is not None:
+            sink(event)
 
     def _written(self, data: Any) -> Event | None:
         """Return the event that data written by LangGraph's own writer means.

@@ -27,12 +27,13 @@ def message_handler(wanted: Collection[str], sink: Sink, path_of: PathOf) -> Bas
 class _Messages(Speech, StreamMessagesHandler):
     """LangGraph's handler for the ``messages`` mode, as ``astream`` would attach it: within the run.
 
-    What the handler itself would pass on, it passes to `_whole`: messages that were not streamed, each
+    What the handler itself would pass on, it passes to `stream`: messages that were not streamed, each
     id once. The chunks of those that were do not take that way.
     """
 
     def __init__(self, wanted: Collection[str], sink: Sink, path_of: PathOf) -> None:
-        StreamMessagesHandler.__init__(self, self._whole, True)
+        StreamMessagesHandler.__init__(self, self.stream, True)
+        del self.stream  # the attribute: where it held a method of this, this would hold itself
         Speech.__init__(self, wanted, sink)
         self._path_of = path_of
         self._begun = False
@@ -69,7 +70,7 @@ class _Messages(Speech, StreamMessagesHandler):
         about = self.metadata.get(run_id)
         return None if about is None else self._answer(message_id, *about)
 
-    def _whole(self, part: tuple[tuple[str, ...], str, Any]) -> None:
+    def stream(self, part: tuple[tuple[str, ...], str, Any]) -> None:
         namespace, _, (message, metadata) = part
         if isinstance(message, AIMessage):
             self.say_whole(message, self._answer(message.id or "", namespace, metadata))

@@ -43,7 +43,7 @@ class RunResponse(EventResponse):
         seconds: float,
         heartbeat: float,
         heartbeat_events: bool,
-        on_close: Callable[[], None],
+        on_close: Callable[[RunResponse], None],
     ) -> None:
         super().__init__(heartbeat=heartbeat, heartbeat_events=heartbeat_events)
         self._follower = follower
@@ -129,5 +129,5 @@ class RunResponse(EventResponse):
 
     def _close(self) -> Coroutine[Any, Any, None] | None:
         self._follower.close()
-        self._on_close()
+        self._on_close(self)
         return None

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from dockrion_events import (
@@ -42,6 +42,7 @@ class Subscriber(Protocol):
 
 
 V = TypeVar("V", bound=Subscriber)
+Closed: TypeAlias = Callable[[Subscriber], None]
 
 
 class Runs:
@@ -204,11 +205,11 @@ class Runs:
         return record
 
     async def follow(
-        self, owner: str, run_id: str, *, after: int, view: Callable[[Follower, Callable[[], None]], V]
+        self, owner: str, run_id: str, *, after: int, view: Callable[[Follower, Closed], V]
     ) -> V:
         """Return what sends a run's events behind ``after`` to one subscriber.
 
-        ``view`` makes it of a follower and of what is to be called when it has ended.
+        ``view`` makes it of a follower and of what it is to call, with itself, when it has ended.
         """
         if self._service.draining:
             raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=1)
@@ -220,7 +221,7 @@ class Runs:
             self._leave_place(key)
             raise
 
-        def closed() -> None:
+        def closed(subscriber: Subscriber) -> None:
             self._leave_place(key)
             self._subscribers.discard(subscriber)
             if not self._subscribers:

@@ -25,7 +25,7 @@ class RunSocket:
         *,
         seconds: float,
         heartbeat: float | None,
-        on_close: Callable[[], None],
+        on_close: Callable[[RunSocket], None],
     ) -> None:
         self._follower = follower
         self._run_id = run_id
@@ -63,7 +63,7 @@ class RunSocket:
     def close(self) -> None:
         """Let go of the run's log."""
         self._follower.close()
-        self._on_close()
+        self._on_close(self)
 
     async def _next_batch(self) -> list[str]:
         try:

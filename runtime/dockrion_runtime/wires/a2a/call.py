@@ -19,7 +19,7 @@ _CALL = "dockrion.a2a.call"
 class Reading:
     """A run's log being read, as `Runs` knows its subscribers."""
 
-    def __init__(self, follower: Follower, on_close: Callable[[], None]) -> None:
+    def __init__(self, follower: Follower, on_close: Callable[[Reading], None]) -> None:
         self.follower = follower
         self._on_close = on_close
         self._closed = False
@@ -35,7 +35,7 @@ class Reading:
         if not self._closed:
             self._closed = True
             self.follower.close()
-            self._on_close()
+            self._on_close(self)
 
 
 class Call:
@@ -70,7 +70,7 @@ class Call:
         if until is None:
             reading = await runs.follow(self.owner, run_id, after=0, view=Reading)
         else:  # it ends by itself, and takes no subscriber's place
-            reading = Reading(await runs.follower(self.owner, run_id, after=0), lambda: None)
+            reading = Reading(await runs.follower(self.owner, run_id, after=0), lambda _: None)
         self._reading = reading
         follower = reading.follower
         try:
