@@ -33,11 +33,15 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     json: bytes
 
 
+_MEMBERS = {
+    "request_id": b',"request_id":%b,"sequence":',
+    "run_id": b',"run_id":%b,"sequence":',
+}
+
+
 def envelope(id_field: Literal["request_id", "run_id"], identifier: str) -> Envelope:
     """Return the envelope of the execution that ``identifier`` names."""
-    return Envelope(
-        id_field, identifier, b',"%b":%b,"sequence":' % (id_field.encode(), encode_json(identifier))
-    )
+    return Envelope(id_field, identifier, _MEMBERS[id_field] % encode_json(identifier))
 
 
 Form: TypeAlias = Callable[[list[Any], Envelope, int], list[Any]]

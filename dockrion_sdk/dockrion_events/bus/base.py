@@ -17,7 +17,8 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
-from ..events import EncodedEvent
+from ..errors import LogLost
+from ..events import TERMINAL, EncodedEvent
 
 RunStatus: TypeAlias = Literal["accepted", "running", "completed", "failed", "cancelled"]
 
@@ -68,6 +69,22 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str
     status: RunStatus
     changed_at: datetime
+
+
+def check_batch(events: Sequence[EncodedEvent]) -> None:
+    """Look at events that are to be appended together.
+
+    Raises `LogLost` where they do not follow each other, ``ValueError`` where one follows a terminal event.
+    """
+    due = events[0].sequence or 0
+    ended = False
+    for event in events:
+        if event.sequence != due:
+            raise LogLost(f"events are missing between those of the sequences {[e.sequence for e in events]}")
+        if ended:
+            raise ValueError("an event follows a terminal event")
+        ended = event.type in TERMINAL
+        due += 1
 
 
 def newest_first(states: list[RunState]) -> list[RunState]:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from ...errors import BackendUnavailable, BusError, LogLost, RunEnded, RunExists, RunNotFound, Superseded
 from ...events import TERMINAL, EncodedEvent
-from ..base import Claim, Ending, EventBackend, Follower, RunRecord, RunState, newest_first
+from ..base import Claim, Ending, EventBackend, Follower, RunRecord, RunState, check_batch, newest_first
 from ..notices import completed
 from .run import MemoryFollower, Run
 
@@ -95,7 +95,11 @@ class MemoryBackend(EventBackend):
     def _new_run(self, key: str, owner: str, request: bytes) -> Run:
         self._opened()
         run = self._runs[key] = Run(key, owner, request, self._limit)
-        insort(self._of_owner.setdefault(owner, []), (run.created_at, key))
+        index, entry = self._of_owner.setdefault(owner, []), (run.created_at, key)
+        if not index or index[-1] < entry:
+            index.append(entry)
+        else:  # the clock was set back
+            insort(index, entry)
         return run
 
     def _accept(self, run: Run) -> None:
@@ -230,7 +234,7 @@ class MemoryBackend(EventBackend):
             claim.revoke("lost")
             run = self._run(claim.record.key)
         if len(events) > 1:
-            _check(events)
+            check_batch(events)
         if run.claim is not claim or events[0].sequence != run.log.last + 1:
             events = _not_appended(run, claim, events)
             if not events:
@@ -264,16 +268,6 @@ def _expiry(run: Run) -> float:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _check(events: Sequence[EncodedEvent]) -> None:
-    """Raise where the events do not follow each other, or where one follows a terminal event."""
-    first = events[0].sequence or 0
-    sequences = [event.sequence for event in events]
-    if sequences != list(range(first, first + len(events))):
-        raise LogLost(f"events are missing between those of the sequences {sequences}")
-    if not TERMINAL.isdisjoint([event.type for event in events[:-1]]):
-        raise ValueError("an event follows a terminal event")
 
 
 def _not_appended(run: Run, claim: Claim, events: Sequence[EncodedEvent]) -> Sequence[EncodedEvent]:

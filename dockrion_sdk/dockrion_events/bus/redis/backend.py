@@ -8,9 +8,18 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
-from ...errors import BackendUnavailable, LogLost, RunExists, RunNotFound
+from ...errors import BackendUnavailable, RunExists, RunNotFound
 from ...events import TERMINAL, EncodedEvent
-from ..base import STATUS_OF_TERMINAL, Claim, Ending, EventBackend, Follower, RunRecord, RunState
+from ..base import (
+    STATUS_OF_TERMINAL,
+    Claim,
+    Ending,
+    EventBackend,
+    Follower,
+    RunRecord,
+    RunState,
+    check_batch,
+)
 from .checks import checked
 from .cluster import ClusterCommands
 from .commands import Commands, OneServer
@@ -298,12 +307,7 @@ def _not_found(key: str) -> RunNotFound:
 
 
 def _check(events: Sequence[EncodedEvent]) -> None:
-    """Raise where the events do not follow each other, or where one follows a terminal event."""
-    first = events[0].sequence
-    if not first:
+    """Raise where the events are not complete, do not follow each other, or follow a terminal one."""
+    if not events[0].sequence:
         raise ValueError("an event has no sequence yet; only complete ones can be appended")
-    sequences = [event.sequence for event in events]
-    if sequences != list(range(first, first + len(events))):
-        raise LogLost(f"events are missing between those of the sequences {sequences}")
-    if not TERMINAL.isdisjoint([event.type for event in events[:-1]]):
-        raise ValueError("an event follows a terminal event")
+    check_batch(events)
