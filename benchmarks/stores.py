@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ SHARED_MEMORY: Final = Path("/dev/shm")
 
 
 class Store(RedisServer):
-    """A redis-server on any core, which keeps an append-only file and syncs it every second."""
+    """A redis-server that keeps an append-only file and syncs it every second."""
 
     @property
     def pid(self) -> int:
@@ -35,14 +35,14 @@ class Store(RedisServer):
 
 
 @contextmanager
-def redis_store() -> Iterator[Store]:
-    """Run a redis-server within the block."""
+def redis_store(*, cores: Collection[int] = CORES) -> Iterator[Store]:
+    """Run a redis-server on these cores within the block."""
     # Its file is in memory: a disk that others use as well would be what is measured.
     memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="dockrion-bench-", dir=memory) as folder:
         store = Store(Path(folder))
         before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, CORES)
+        os.sched_setaffinity(0, cores)
         try:
             store.start()
         finally:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..client import Connection, Response, WrongStream, ask
+from ..machine import CLIENT_CORE
 from ..report import Goal, Row
 from ..rounds import Plan, Sample, alternate, speed_row
 from ..server import Server
@@ -38,10 +39,10 @@ async def measure(plan: Plan) -> list[Row]:
 async def runs_server(
     store: str, agent: str, ttl: int = 3600, *, send_buffer: int = 0
 ) -> AsyncIterator[tuple[Server, Store | None]]:
-    """Serve runs of a handler, kept in memory or in a Redis of their own."""
+    """Serve runs of a handler, kept in memory or in a Redis that is not on the server's core."""
     async with AsyncExitStack() as stack:
         settings = {"BENCHMARK_STORE": store, "BENCHMARK_TTL": str(ttl)}
-        redis = stack.enter_context(redis_store()) if store == "redis" else None
+        redis = stack.enter_context(redis_store(cores={CLIENT_CORE})) if store == "redis" else None
         if redis is not None:
             settings["BENCHMARK_REDIS"] = redis.url
         yield stack.enter_context(Server("runs", agent, send_buffer=send_buffer, **settings)), redis
