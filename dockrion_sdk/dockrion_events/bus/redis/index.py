@@ -133,20 +133,10 @@ class Index:
                 index, b"ZRANGE", index, max(0, first), first + TIDY_LOOKS - 1, b"WITHSCORES"
             )
             members = list(zip(page[::2], page[1::2], strict=True))
-            records = [self._keys.run(member.decode()).record for member, _ in members]
-            if not self._commands.one_slot and records:  # most often all are there, and one command says so
-                found = await self._commands.call(index, b"EXISTS", *records)
-                if found == len(records):
-                    return
-            there = await asyncio.gather(
-                *(self._commands.call(record, b"EXISTS", record) for record in records)
-            )
-            expired = [
-                part
-                for member, is_there in zip(members, there, strict=True)
-                if not is_there
-                for part in member
-            ]
+            expired: list[bytes] = []
+            for member, (whose, *_) in zip(members, await self._states(members), strict=True):
+                if whose is None:
+                    expired += member
             if expired:
                 await self._commands.run(FORGET, (index,), *expired)
         except BackendUnavailable:
