@@ -6,10 +6,9 @@ Processes that share a port cannot be told apart there, and one that only execut
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from litestar import Litestar
@@ -50,6 +49,6 @@ async def monitored(
 class _Beside(uvicorn.Server):
     """A server beside what the process is there for; signals are for that to hear."""
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield

@@ -55,6 +55,7 @@ def test_changes_are_served(dockrion: Any, wait_until: Any) -> None:
         answer = served.post("/invoke", {})
         assert (answer.status_code, answer.json()["code"]) == (503, "NOT_LOADED")
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "1"
         assert "SyntaxError" not in answer.text
 
         dockrion.project({"p/part.py": "PART = 3\n"})

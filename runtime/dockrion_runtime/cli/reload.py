@@ -14,7 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
-from ..problems import PROBLEM_JSON, Problem, problem_body
+from ..problems import PROBLEM_JSON, overloaded, problem_body
 from .agent import checked_dockfile
 from .environment import environment_file, unset_variables
 from .failure import Teller, told
@@ -25,8 +25,8 @@ RELOAD_GRACE: Final = 1.0
 """Seconds that open streams get before the process that serves them is replaced."""
 
 
-NOT_LOADED: Final = Problem(
-    503, "NOT_LOADED", "the agent does not load; the terminal says why, and waits for a change"
+NOT_LOADED: Final = overloaded(
+    "the agent does not load; the terminal says why, and waits for a change", code="NOT_LOADED"
 )
 """What clients hear meanwhile; the failure itself is for the terminal."""
 
@@ -59,7 +59,8 @@ async def not_loaded(scope: Scope, _: Receive, send: Send) -> None:
     if scope["type"] == ScopeType.WEBSOCKET:
         await send({"type": "websocket.close", "code": 1013, "reason": NOT_LOADED.detail})
         return
-    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"retry-after", b"1")]
+    headers = [(b"content-type", PROBLEM_JSON.encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in NOT_LOADED.headers.items()]
     await send({"type": "http.response.start", "status": NOT_LOADED.status, "headers": headers})
     await send({"type": "http.response.body", "body": problem_body(NOT_LOADED), "more_body": False})
 
