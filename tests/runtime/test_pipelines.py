@@ -93,5 +93,5 @@ def test_a_stream_has_one_connection_header(serve: Serve) -> None:
 def test_only_a_get_becomes_a_websocket(serve: Serve) -> None:
     live = serve(hang, expose={"streaming": ["sse", "websocket"]})
     with closing(connected(live)) as client:
-        client.sendall(request("POST", "/invoke", b"{}", "Connection: Upgrade", "Upgrade: websocket"))
-        assert client.recv(1024).startswith(b"HTTP/1.1 ")
+        client.sendall(request("POST", "/ticket", b"", "Connection: Upgrade", "Upgrade: websocket"))
+        assert client.recv(1024).startswith(b"HTTP/1.1 201 Created")
