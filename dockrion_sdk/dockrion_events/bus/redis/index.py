@@ -132,6 +132,8 @@ class Index:
             page = await self._commands.call(
                 index, b"ZRANGE", index, max(0, first), first + TIDY_LOOKS - 1, b"WITHSCORES"
             )
+            if not page:  # others have removed them meanwhile
+                return
             members = list(zip(page[::2], page[1::2], strict=True))
             expired: list[bytes] = []
             for member, (whose, *_) in zip(members, await self._states(members), strict=True):
