@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, Final, TypeVar
 
@@ -44,19 +44,26 @@ def interruptible(portal: BlockingPortal, call: Callable[[], Awaitable[T]]) -> T
     Where this thread is interrupted (Ctrl-C raises KeyboardInterrupt in it), the call is cancelled and has
     ended before the interruption goes on.
     """
-    ended = threading.Event()
+    task: asyncio.Task[Any] | None = None
+    ended = asyncio.Event()
 
     async def within() -> T:
+        nonlocal task
+        task = asyncio.current_task()
         try:
             return await call()
         finally:
             ended.set()
 
-    future = portal.start_task_soon(within)
+    async def stop() -> None:
+        if task is not None:
+            task.cancel()
+            await ended.wait()
+
     try:
-        return future.result()
+        return portal.call(within)
     except BaseException:
-        if not future.done():
-            future.cancel()
-            ended.wait()
+        # The thread may have been interrupted anywhere in there. Only the loop knows whether the call has
+        # come to it; what was asked of it before this has begun by now.
+        portal.call(stop)
         raise
