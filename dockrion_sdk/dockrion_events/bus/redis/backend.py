@@ -244,13 +244,13 @@ class RedisBackend(EventBackend):
             _check(events)
         reader = parts.readers.get(claim.record.key)
         if reader is None:
-            reply = await parts.commands.run_packed(APPEND, held.keys.log, (*held.head, *arguments))
+            reply = await parts.commands.run_parts(APPEND, held.keys.log, (*held.head, *arguments))
         else:
             # What this process appends it need not read again: the log has it now.
             reader.appending += 1
             reply = None
             try:
-                reply = await parts.commands.run_packed(APPEND, held.keys.log, (*held.head, *arguments))
+                reply = await parts.commands.run_parts(APPEND, held.keys.log, (*held.head, *arguments))
             finally:
                 reader.appending -= 1
                 reader.offer(events if reply == 1 else ())

@@ -40,13 +40,13 @@ class Commands(ABC):
         """Run a script."""
         return self._send(keys[0], (b"EVALSHA", script.sha, len(keys), *keys, *args), script.source, None)
 
-    def run_packed(self, script: Script, key: bytes, parts: tuple[Part, ...]) -> asyncio.Future[Any]:
+    def run_parts(self, script: Script, key: bytes, parts: tuple[Part, ...]) -> asyncio.Future[Any]:
         """Run a script whose whole command the caller has made, as `head` makes its beginning."""
         return self._send(key, parts, script.source, None)
 
     @staticmethod
     def head(script: Script, keys: Sequence[bytes], *args: Part) -> tuple[Part, ...]:
-        """Return the beginning of a command for `run_packed`."""
+        """Return the beginning of a command for `run_parts`."""
         return (b"EVALSHA", script.sha, len(keys), *keys, *args)
 
     def _send(

@@ -1,9 +1,9 @@
 """Commands to one server: gathered, sent together, and sent again after a loss.
 
-Calls that are made in the same turn of the event loop share one round trip; while one is on its way
-the next ones gather. Every command may be sent twice (a reply was lost): the commands are such that the
-second time changes nothing. A caller that is cancelled leaves its command alone, so no reply is ever
-read by somebody else.
+Calls that are made in the same turn of the event loop share a round trip, a handful of them at least; while
+one is on its way the next ones gather. Every command may be sent twice (a reply was lost): the commands are
+such that the second time changes nothing. A caller that is cancelled leaves its command alone, so no reply
+is ever read by somebody else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from hiredis import pack_command
@@ -29,11 +31,17 @@ BATCH_CALLS: Final = 256
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """About so much is sent at once, where it is more than one call."""
 
+HANDFUL: Final = 8
+"""So many calls are sent at once where a connection rests: the server is at work on them while those that
+are made in the same turn of the loop are still being made."""
+
 CROWD: Final = 16
 """So many calls in the queue are worth another connection."""
 
 PROMPT_SECONDS: Final = 0.001
 """A round trip that takes longer leaves what comes meanwhile to another connection."""
+
+ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
 
 LONGEST_PAUSE: Final = 0.5
 SWEEP_SECONDS: Final = 0.1
@@ -48,12 +56,13 @@ class Call:
     ``source`` is the script's text where the command is an EVALSHA; ``slot`` the cluster's.
     """
 
-    __slots__ = ("asking", "deadline", "future", "parts", "slot", "source")
+    __slots__ = ("asking", "deadline", "future", "packed", "parts", "slot", "source")
 
     def __init__(
         self, parts: tuple[Part, ...], future: asyncio.Future[Any], deadline: float, source: bytes | None
     ) -> None:
         self.parts: tuple[Part, ...] = parts
+        self.packed: bytes = pack_command(parts)  # type: ignore[arg-type]  # stub
         self.future: asyncio.Future[Any] = future
         self.deadline: float = deadline
         self.source: bytes | None = source
@@ -70,7 +79,7 @@ class Call:
 
     def fall_back(self) -> None:
         """Send the script's text from now on: the server does not know its hash."""
-        self.parts = (b"EVAL", self.source or b"", *self.parts[2:])
+        self.packed = pack_command((b"EVAL", self.source or b"", *self.parts[2:]))  # type: ignore[arg-type]
 
 
 class Lane:
@@ -101,15 +110,16 @@ class Lane:
         self._on_redirect = on_redirect
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Call] = deque()
-        self._idle: list[asyncio.Future[None]] = []
-        self._workers: set[asyncio.Task[None]] = set()
-        self._gate = asyncio.Lock()  # one connection attempt at a time
+        self._links: dict[Link, AbstractConnection] = {}
+        self._resting: list[Link] = []
+        self._sent: dict[Link, deque[Call]] = {}  # what is not answered yet
+        self._sent_at = 0.0
+        self._due = False  # the queue is looked at in the next turn of the loop
+        self._connecting: asyncio.Task[None] | None = None
+        self._parting: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._failure: BaseException | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._awake = False  # a worker is about to take what is in the queue
-        self._busy = 0
-        self._sent_at = 0.0
         self._closed = False
         self._heir: Callable[[Call], None] | None = None
 
@@ -118,12 +128,15 @@ class Lane:
         if self._closed:
             self._leave(call)
             return
-        self._queue.append(call)
-        if self._awake:
-            return
-        if self._busy and len(self._queue) < CROWD and self._loop.time() - self._sent_at < PROMPT_SECONDS:
-            return
-        self._wake()
+        queue = self._queue
+        queue.append(call)
+        if len(queue) >= HANDFUL and self._resting:
+            self._look()
+        elif not self._due and (
+            not self._sent or len(queue) >= CROWD or self._loop.time() - self._sent_at >= PROMPT_SECONDS
+        ):
+            self._due = True
+            self._loop.call_soon(self._look)
 
     def later(self, call: Call, seconds: float) -> None:
         """Send a call after a pause, unless its time is over then."""
@@ -153,71 +166,80 @@ class Lane:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        for call in self.drain():
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        for link in list(self._links):
+            self._part(link)
+        sent, self._sent = self._sent, {}
+        for call in chain(*sent.values(), self.drain()):
             self._leave(call)
+        await asyncio.gather(*self._parting, return_exceptions=True)
 
-    # -- workers -------------------------------------------------------------------------------
+    # -- connections ---------------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        while self._idle:
-            resting = self._idle.pop()
-            if not resting.done():
-                resting.set_result(None)
-                self._awake = True
-                return
-        if len(self._workers) < self._size:
-            self._awake = True
-            worker = self._loop.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+    def _look(self) -> None:
+        """Send what is in the queue, on another connection if need be."""
+        self._due = False
+        while self._queue and self._resting:
+            self._send()
+        if self._queue and self._connecting is None and len(self._links) < self._size:
+            self._connecting = self._loop.create_task(self._connect())
 
-    async def _work(self) -> None:
-        connection = self._make()
-        link: Link | None = None
+    async def _connect(self) -> None:
+        """Add a connection, as long as calls wait for one."""
         try:
-            while True:
-                if not self._queue:
-                    self._awake = False
-                    resting = self._loop.create_future()
-                    self._idle.append(resting)
-                    await resting
-                if link is None:
-                    link = await self._connected(connection)
-                    if link is None:
-                        continue
-                self._awake = False
-                batch = self._take()
-                if batch:
-                    self._busy += 1
-                    try:
-                        await self._exchange(link, batch)
-                    finally:
-                        self._busy -= 1
-                        if link.broken is not None:
-                            link = None
-                            await connection.disconnect(nowait=True)
+            while self._queue and not await self._connected():
+                pass
         finally:
+            self._connecting = None
+        self._look()
+
+    async def _connected(self) -> bool:
+        """Connect, after a pause where it failed before; the calls wait in the queue meanwhile.
+
+        False where that fails, whatever the reason: they would be left there.
+        """
+        connection = self._make()
+        try:
+            if self._failures:
+                pause = min(LONGEST_PAUSE, 0.02 * 2**self._failures)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.connect()  # type: ignore[no-untyped-call]
+            link = Link(connection, self._reply_seconds)
+        except BaseException as error:
             await connection.disconnect(nowait=True)
+            if not isinstance(error, Exception):
+                raise
+            self._lost((), error)
+            return False
+        self._links[link] = connection
+        self._resting.append(link)
+        return True
 
-    def _take(self) -> list[Call]:
-        queue = self._queue
-        batch: list[Call] = []
-        weight = 0
-        while queue and len(batch) < BATCH_CALLS and weight < BATCH_BYTES:
-            call = queue.popleft()
-            if not call.future.done():
-                batch.append(call)
-                parts = call.parts
-                weight += len(parts) * len(parts[-1]) if isinstance(parts[-1], bytes) else 0
-        if queue:
-            self._wake()
-        return batch
+    def _part(self, link: Link) -> None:
+        """Let go of a connection."""
+        link.close()
+        task = self._loop.create_task(self._links.pop(link).disconnect(nowait=True))
+        self._parting.add(task)
+        task.add_done_callback(self._parting.discard)
 
-    async def _exchange(self, link: Link, batch: list[Call]) -> None:
-        unanswered = deque(batch)
+    def _send(self) -> None:
+        """Send calls on a connection that rests."""
+        link = self._resting.pop()
+        if link.broken is not None:
+            for other in [link, *self._resting]:  # the others mostly broke with it: that is one trouble
+                if other.broken is not None:
+                    self._part(other)
+            self._resting = [other for other in self._resting if other.broken is None]
+            self._lost((), link.broken)
+            return
+        batch = self._take()
+        if not batch:
+            self._resting.append(link)
+            return
+        unanswered = self._sent[link] = deque(batch)
 
         def take(reply: Any) -> None:
             call = unanswered[0]
@@ -231,38 +253,35 @@ class Lane:
                 call.settle(reply)
             unanswered.popleft()
 
-        replies = len(batch) + sum(call.asking for call in batch)
-        try:
-            self._sent_at = self._loop.time()
-            await link.exchange(_packed(batch), replies, take)
+        replies = len(batch) + sum([call.asking for call in batch])
+        self._sent_at = self._loop.time()
+        link.exchange(_packed(batch), replies, take).add_done_callback(partial(self._exchanged, link))
+
+    def _exchanged(self, link: Link, answered: asyncio.Future[None]) -> None:
+        error = answered.exception()
+        unanswered = self._sent.pop(link, ())
+        if self._closed:
+            return
+        if error is not None:
+            self._part(link)
+            self._lost(unanswered, error)
+        else:
+            self._resting.append(link)
             if self._failures:
                 self._failures = 0
                 self.troubled_at = self._loop.time()
-        except FAILURES as error:
-            self._lost(unanswered, error)
-        except BaseException:
-            link.close()
-            for call in unanswered:
-                self._leave(call)
-            raise
+        self._look()
 
-    async def _connected(self, connection: AbstractConnection) -> Link | None:
-        """Connect, after a pause where it failed before; the calls wait in the queue meanwhile.
-
-        None where that fails, whatever the reason: a worker that died here would leave them there.
-        """
-        try:
-            async with self._gate:
-                if self._failures:
-                    pause = min(LONGEST_PAUSE, 0.02 * 2**self._failures)
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await connection.connect()  # type: ignore[no-untyped-call]
-                return Link(connection, self._reply_seconds)
-        except Exception as error:  # noqa: BLE001 - see above
-            await connection.disconnect(nowait=True)
-            self._lost((), error)
-            return None
+    def _take(self) -> list[Call]:
+        queue = self._queue
+        batch: list[Call] = []
+        weight = 0
+        while queue and len(batch) < BATCH_CALLS and weight < BATCH_BYTES:
+            call = queue.popleft()
+            if not call.future.done():
+                batch.append(call)
+                weight += len(call.packed)
+        return batch
 
     # -- what goes wrong -----------------------------------------------------------------------
 
@@ -328,6 +347,6 @@ def _packed(batch: Iterable[Call]) -> list[bytes]:
     packed: list[bytes] = []
     for call in batch:
         if call.asking:
-            packed.append(b"*1\r\n$6\r\nASKING\r\n")
-        packed.append(pack_command(call.parts))  # type: ignore[arg-type]  # stub
+            packed.append(ASKING)
+        packed.append(call.packed)
     return packed
