@@ -39,9 +39,19 @@ class Protocol(HttpToolsProtocol):
     """
 
     _answering: RequestResponseCycle | None = None
+    current: Connection | None = None
+    """That of the request in ``cycle``; None once another is being read, or waits behind it."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.current = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        connection = Connection(self)
+        cycle.scope["extensions"] = {CONNECTION: connection}  # type: ignore[dict-item]  # typed for dicts only
+        if cycle is self.cycle:
+            self.current = connection
         super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -51,14 +61,11 @@ class Protocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         # They lead back to here: in a circle, all of them would wait for the garbage collector.
-        self._answering = self.cycle = self.scope = None  # type: ignore[assignment]  # as before a request
+        self._answering = self.current = None
+        self.cycle = self.scope = None  # type: ignore[assignment]  # as before a request
 
     def _should_upgrade(self) -> bool:
         return self.scope["method"] == "GET" and super()._should_upgrade()  # RFC 6455, section 4.1
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION: Connection(self)}  # type: ignore[dict-item]  # typed for dicts only
 
 
 class Connection:
@@ -75,11 +82,8 @@ class Connection:
 
     def _cycle(self) -> RequestResponseCycle | None:
         """Return what answers this request; None once its client has sent the next one, or has gone."""
-        cycle: RequestResponseCycle | None = self._protocol.cycle
-        if cycle is None:
-            return None
-        extensions: Any = cycle.scope["extensions"]
-        return cycle if extensions[CONNECTION] is self else None
+        protocol = self._protocol
+        return protocol.cycle if protocol.current is self else None
 
     def abort(self) -> None:
         """Drop the connection, whatever is still to be sent.
