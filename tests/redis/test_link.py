@@ -73,6 +73,21 @@ async def test_each_reply_is_handed_out_in_order_and_error_replies_are_values() 
         assert link.broken is None
 
 
+async def test_what_cannot_be_written_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def __init__(self, transport: Any) -> None:
+            self.abort = transport.abort
+
+        def writelines(self, _: object) -> None:
+            raise MemoryError
+
+    async with linked(lambda _: b"+one\r\n") as link:
+        monkeypatch.setattr(link, "_transport", Full(link._transport))
+        with pytest.raises(MemoryError):
+            await exchange(link, 1)
+        assert isinstance(link.broken, MemoryError)
+
+
 async def test_a_reply_in_pieces_is_one_reply() -> None:
     pieces = iter([b"$5\r\nhe", b"llo\r\n"])
     async with linked(lambda _: next(pieces)) as link:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, ResponseError
+from redis.exceptions import AskError, MovedError
 
 from ...errors import BackendUnavailable
 from .commands import Commands
@@ -38,6 +38,7 @@ class ClusterCommands(Commands):
         self._homeless: list[Call] = []  # their slot has no master at present
         self._refreshing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._retired_troubles = 0
         self._retired_at = float("-inf")
 
@@ -47,7 +48,9 @@ class ClusterCommands(Commands):
 
     def _route(self, call: Call) -> None:
         address = self._map[call.slot]
-        if address is None:
+        if self._closed:
+            call.fail(self._gone())
+        elif address is None:
             self._homeless.append(call)
             self._refresh()
         else:
@@ -69,9 +72,8 @@ class ClusterCommands(Commands):
     def _troubled(self, lane: Lane) -> None:
         self._refresh()
 
-    def _redirected(self, call: Call, error: ResponseError) -> None:
+    def _redirected(self, call: Call, error: AskError) -> None:
         """Send a call to the server that the error names."""
-        assert isinstance(error, AskError)
         host = error.host or self._host_of(call.slot)
         address = (host, int(error.port))
         if isinstance(error, MovedError):
@@ -86,7 +88,7 @@ class ClusterCommands(Commands):
         return address[0] if address is not None else self._place.nodes[0][0]
 
     def _refresh(self) -> None:
-        if self._refreshing is None:
+        if self._refreshing is None and not self._closed:
             self._refreshing = self._loop.create_task(self._read_map())
 
     async def _read_map(self) -> None:
@@ -150,8 +152,8 @@ class ClusterCommands(Commands):
 
     def _retire(self, address: Address, lane: Lane) -> None:
         del self._lanes[address]
-        self._retired_troubles += lane.troubles
-        self._retired_at = max(self._retired_at, lane.troubled_at)
+        self._retired_troubles += lane.troubles + 1  # replies that were under way are lost with it
+        self._retired_at = self._loop.time()
         lane.hand_over(self._route)
         task = self._loop.create_task(lane.close())
         self._closing.add(task)
@@ -180,12 +182,16 @@ class ClusterCommands(Commands):
         await asyncio.gather(*(self.ask(lane, b"PING") for lane in self.lanes()))
 
     async def close(self) -> None:
+        self._closed = True
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
         await asyncio.gather(*(lane.close() for lane in self._lanes.values()), *self._closing)
         for call in self._homeless:
-            call.fail(BackendUnavailable(f"the connection to the cluster at {self.text} is closed"))
+            call.fail(self._gone())
+
+    def _gone(self) -> BackendUnavailable:
+        return BackendUnavailable(f"the connection to the cluster at {self.text} is closed")
 
     def lanes(self) -> list[Lane]:
         return list(self._lanes.values())

@@ -7,15 +7,13 @@ from typing import Final, Literal, TypeAlias
 
 from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
 
-Meaning: TypeAlias = Literal["noscript", "moved", "ask", "elsewhere", "later", "refused"]
+Meaning: TypeAlias = Literal["noscript", "elsewhere", "later", "refused"]
 
 _CODE: Final = re.compile(r"(?:^|[\s-])([A-Z]{3,20})\b")
 """Codes; inside of a script's error they stand in the middle of the text, behind a dash."""
 
 _MEANINGS: Final[dict[str, Meaning]] = {
     "NOSCRIPT": "noscript",
-    "MOVED": "moved",
-    "ASK": "ask",
     "READONLY": "elsewhere",
     "UNBLOCKED": "elsewhere",
     "LOADING": "later",
@@ -45,8 +43,6 @@ def _codes(error: Exception) -> list[str]:
     kind = type(error).__name__
     named = {
         "NoScriptError": "NOSCRIPT",
-        "MovedError": "MOVED",
-        "AskError": "ASK",
         "ReadOnlyError": "READONLY",
         "OutOfMemoryError": "OOM",
         "NoPermissionError": "NOPERM",

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AskError, RedisError, ResponseError
 
 from ...errors import BackendUnavailable
 from .faults import described, final, meaning
@@ -98,7 +98,7 @@ class Lane:
         *,
         reply_seconds: float,
         on_trouble: Callable[[Lane], None] | None = None,
-        on_redirect: Callable[[Call, ResponseError], None] | None = None,
+        on_redirect: Callable[[Call, AskError], None] | None = None,
     ) -> None:
         self.text: str = text
         self.troubles: int = 0
@@ -114,7 +114,8 @@ class Lane:
         self._resting: list[Link] = []
         self._sent: dict[Link, deque[Call]] = {}  # what is not answered yet
         self._sent_at = 0.0
-        self._due = False  # the queue is looked at in the next turn of the loop
+        self._soon = False  # the queue is looked at in the next turn of the loop
+        self._later: asyncio.TimerHandle | None = None  # it is looked at when a round trip takes too long
         self._connecting: asyncio.Task[None] | None = None
         self._parting: set[asyncio.Task[None]] = set()
         self._failures = 0
@@ -132,11 +133,13 @@ class Lane:
         queue.append(call)
         if len(queue) >= HANDFUL and self._resting:
             self._look()
-        elif not self._due and (
-            not self._sent or len(queue) >= CROWD or self._loop.time() - self._sent_at >= PROMPT_SECONDS
-        ):
-            self._due = True
+        elif self._soon:
+            pass
+        elif not self._sent or len(queue) >= CROWD:
+            self._soon = True
             self._loop.call_soon(self._look)
+        elif self._later is None:
+            self._later = self._loop.call_at(self._sent_at + PROMPT_SECONDS, self._look_again)
 
     def later(self, call: Call, seconds: float) -> None:
         """Send a call after a pause, unless its time is over then."""
@@ -164,59 +167,72 @@ class Lane:
     async def close(self) -> None:
         """Close the connections; calls that were not answered fail, where there is no heir."""
         self._closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        for timer in (self._sweeper, self._later):
+            if timer is not None:
+                timer.cancel()
+        # Whatever happens to this task while it waits: by then all of it is on its way.
+        ending = [] if self._connecting is None else [self._connecting]
+        for task in ending:
+            task.cancel()
         for link in list(self._links):
             self._part(link)
+        self._resting.clear()
         sent, self._sent = self._sent, {}
         for call in chain(*sent.values(), self.drain()):
             self._leave(call)
-        await asyncio.gather(*self._parting, return_exceptions=True)
+        if ending := [*ending, *self._parting]:
+            await asyncio.wait(ending)
 
     # -- connections ---------------------------------------------------------------------------
 
     def _look(self) -> None:
         """Send what is in the queue, on another connection if need be."""
-        self._due = False
+        self._soon = False
+        if self._closed:
+            return
         while self._queue and self._resting:
             self._send()
         if self._queue and self._connecting is None and len(self._links) < self._size:
             self._connecting = self._loop.create_task(self._connect())
 
+    def _look_again(self) -> None:
+        """Leave what gathered behind a round trip to another connection, where the trip takes too long."""
+        self._later = None
+        due = self._sent_at + PROMPT_SECONDS
+        if self._queue and self._loop.time() < due:
+            self._later = self._loop.call_at(due, self._look_again)
+        else:
+            self._look()
+
     async def _connect(self) -> None:
-        """Add a connection, as long as calls wait for one."""
+        """Add a connection, as long as calls wait for one, whatever it is that goes wrong."""
         try:
-            while self._queue and not await self._connected():
-                pass
+            while self._queue:
+                try:
+                    self._resting.append(await self._new_link())
+                except Exception as error:  # noqa: BLE001 - they would be left there
+                    self._lost((), error)
+                else:
+                    break
         finally:
             self._connecting = None
         self._look()
 
-    async def _connected(self) -> bool:
-        """Connect, after a pause where it failed before; the calls wait in the queue meanwhile.
-
-        False where that fails, whatever the reason: they would be left there.
-        """
+    async def _new_link(self) -> Link:
+        """Connect, after a pause where it failed before."""
+        if self._failures:
+            pause = min(LONGEST_PAUSE, 0.02 * 2**self._failures)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
         connection = self._make()
         try:
-            if self._failures:
-                pause = min(LONGEST_PAUSE, 0.02 * 2**self._failures)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.connect()  # type: ignore[no-untyped-call]
             link = Link(connection, self._reply_seconds)
-        except BaseException as error:
+        except BaseException:
             await connection.disconnect(nowait=True)
-            if not isinstance(error, Exception):
-                raise
-            self._lost((), error)
-            return False
+            raise
         self._links[link] = connection
-        self._resting.append(link)
-        return True
+        return link
 
     def _part(self, link: Link) -> None:
         """Let go of a connection."""
@@ -235,13 +251,13 @@ class Lane:
             self._resting = [other for other in self._resting if other.broken is None]
             self._lost((), link.broken)
             return
-        batch = self._take()
+        batch = self._batch()
         if not batch:
             self._resting.append(link)
             return
         unanswered = self._sent[link] = deque(batch)
 
-        def take(reply: Any) -> None:
+        def on_reply(reply: Any) -> None:
             call = unanswered[0]
             if isinstance(reply, Exception):
                 if call.asking or not (isinstance(reply, ResponseError) and self._refused(call, reply)):
@@ -255,7 +271,7 @@ class Lane:
 
         replies = len(batch) + sum([call.asking for call in batch])
         self._sent_at = self._loop.time()
-        link.exchange(_packed(batch), replies, take).add_done_callback(partial(self._exchanged, link))
+        link.exchange(_packed(batch), replies, on_reply).add_done_callback(partial(self._exchanged, link))
 
     def _exchanged(self, link: Link, answered: asyncio.Future[None]) -> None:
         error = answered.exception()
@@ -272,7 +288,7 @@ class Lane:
                 self.troubled_at = self._loop.time()
         self._look()
 
-    def _take(self) -> list[Call]:
+    def _batch(self) -> list[Call]:
         queue = self._queue
         batch: list[Call] = []
         weight = 0
@@ -291,7 +307,7 @@ class Lane:
         if what == "noscript" and call.source is not None:
             call.fall_back()
             self.submit(call)
-        elif what in ("moved", "ask") and self._on_redirect is not None:
+        elif self._on_redirect is not None and isinstance(error, AskError):  # or MovedError, which is one
             self._on_redirect(call, error)
         elif what == "later":
             self._failure = error
@@ -303,7 +319,10 @@ class Lane:
         return True
 
     def _lost(self, calls: Collection[Call], error: BaseException) -> None:
-        """Put calls back into the queue after their connection was lost."""
+        """Count a loss, and put the calls that it left unanswered back into the queue.
+
+        Where trying again cannot help, all calls fail; else those whose time is over, as long as it lasts.
+        """
         self._failures = min(self._failures + 1, 10)
         self._failure = error
         self.troubles += 1

@@ -24,10 +24,10 @@ class Link(asyncio.Protocol):
 
     redis-py awaits each reply by itself, through a stream and three coroutines, which is a tenth of
     what a short run costs. So it hands the transport over: replies are read in the callback of the
-    loop, and only the end of the batch resumes a task. The error replies are redis-py's own exceptions.
+    loop, and no task is resumed. The error replies are redis-py's own exceptions.
 
     A batch fails with `LinkBroken`, with ``TimeoutError`` after ``reply_seconds`` without a reply, or
-    with what its taker raised. The link is of no use afterwards, and ``broken`` says why.
+    with what its taker or its transport raised. The link is of no use afterwards, and ``broken`` says why.
     """
 
     def __init__(self, connection: AbstractConnection, reply_seconds: float) -> None:
@@ -57,7 +57,11 @@ class Link(asyncio.Protocol):
         self._heard_at = self._loop.time()
         if self._timer is None:
             self._timer = self._loop.call_later(self._reply_seconds, self._look)
-        self._transport.writelines(commands)
+        try:
+            self._transport.writelines(commands)
+        except Exception as error:  # noqa: BLE001 - it is unknown how much of it is on its way
+            self._break(error)
+            self._transport.abort()
         return answered
 
     def close(self) -> None:
