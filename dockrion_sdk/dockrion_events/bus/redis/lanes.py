@@ -188,8 +188,6 @@ class Lane:
     def _look(self) -> None:
         """Send what is in the queue, on another connection if need be."""
         self._soon = False
-        if self._closed:
-            return
         while self._queue and self._resting:
             self._send()
         if self._queue and self._connecting is None and len(self._links) < self._size:
