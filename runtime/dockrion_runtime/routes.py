@@ -75,12 +75,15 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     )
     async def invoke(request: Request[Any, Any, Any]) -> Response[Any]:
         request_id = service.request_id(request)
-        with service.slot():
+        service.enter()
+        try:
             payload = await service.payload(request)
             config = service.config(owner_of(request), service.thread_id(request))
             started = time.monotonic()
             output, trace_id = await _watched(service, payload, config, request_id)
             latency = time.monotonic() - started
+        finally:
+            service.leave()
         body = invocation(service, output, latency, trace_id)
         return Answer(body, 200, (b"x-request-id", request_id.encode()))
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -138,17 +137,8 @@ class Service:
         """Return the context of an execution; an unwatched one builds no events at all."""
         return StreamContext(request_id, events_filter=self.events_filter if watched else self._silent)
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Hold one of the places for executions. Raises `Problem` 503 where there is none."""
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
-
     def enter(self) -> None:
-        """Take a place; see `slot`."""
+        """Take one of the places for executions, until `leave`. Raises `Problem` 503 where there is none."""
         if self.draining:
             raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=5)
         limit = self.dockfile.expose.max_concurrent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast, overload
 
@@ -258,8 +259,11 @@ class LangGraphAdapter:
         *,
         apart: bool = False,
     ) -> Any:
+        source = self._loaded()
+        known = source.ready
+        ready = None if known is None else nullcontext(known)  # the general way would only take time
         with context_scope(context):
-            async with self._loaded().graph(_ensured(config), apart=apart) as graph:
+            async with ready or source.graph(_ensured(config), apart=apart) as graph:
                 merged = self._config(graph, config)
                 if not await self._savers.is_sync_only(saver_of(graph, config)):
                     return await graph.ainvoke(payload, merged, **options)
