@@ -17,8 +17,8 @@ from redis.exceptions import AskError, MovedError
 
 from ...errors import BackendUnavailable
 from .commands import Commands
-from .faults import described
-from .lanes import CONNECT_SECONDS, FAILURES, Call, Lane
+from .faults import FAILURES, described
+from .lanes import CONNECT_SECONDS, Call, Lane
 from .urls import Address, Place, connection
 
 SLOTS: Final = 16384

@@ -1,11 +1,14 @@
-"""What Redis's error replies mean, and what to look at."""
+"""How talking to Redis fails, what its error replies mean, and what to look at."""
 
 from __future__ import annotations
 
 import re
 from typing import Final, Literal, TypeAlias
 
-from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
+
+FAILURES: Final = (RedisError, OSError, TimeoutError, EOFError)
+"""What a connection raises that is lost, silent or refused."""
 
 Meaning: TypeAlias = Literal["noscript", "elsewhere", "later", "refused"]
 

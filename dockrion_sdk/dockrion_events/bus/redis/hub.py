@@ -14,7 +14,8 @@ from redis.asyncio.connection import AbstractConnection
 
 from ...errors import BackendUnavailable
 from .commands import Commands
-from .lanes import CONNECT_SECONDS, FAILURES, LONGEST_PAUSE
+from .faults import FAILURES
+from .lanes import CONNECT_SECONDS, LONGEST_PAUSE
 
 Hint: TypeAlias = Callable[[bytes | None], None]
 """Called with a message, and with None when the subscription has begun, maybe not for the first time:

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AskError, RedisError, ResponseError
+from redis.exceptions import AskError, ResponseError
 
 from ...errors import BackendUnavailable
 from .faults import described, final, meaning
@@ -46,8 +46,6 @@ ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
 LONGEST_PAUSE: Final = 0.5
 SWEEP_SECONDS: Final = 0.1
 CONNECT_SECONDS: Final = 2.0
-
-FAILURES: Final = (RedisError, OSError, asyncio.TimeoutError, EOFError)
 
 
 class Call:

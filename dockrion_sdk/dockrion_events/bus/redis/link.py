@@ -60,14 +60,12 @@ class Link(asyncio.Protocol):
         try:
             self._transport.writelines(commands)
         except Exception as error:  # noqa: BLE001 - it is unknown how much of it is on its way
-            self._break(error)
-            self._transport.abort()
+            self._give_up(error)
         return answered
 
     def close(self) -> None:
         """Drop the connection."""
-        self._break(LinkBroken("the connection was closed"))
-        self._transport.abort()
+        self._give_up(LinkBroken("the connection was closed"))
 
     # -- what the loop calls -------------------------------------------------------------------
 
@@ -82,8 +80,7 @@ class Link(asyncio.Protocol):
                 self._due -= 1
                 take(reply)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next reply would be a wrong one
-            self._break(error)
-            self._transport.abort()
+            self._give_up(error)
             return
         if not self._due and self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
@@ -92,6 +89,10 @@ class Link(asyncio.Protocol):
         self._break(LinkBroken(f"the connection was lost: {error}" if error else "the server closed it"))
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _give_up(self, error: Exception) -> None:
+        self._break(error)
+        self._transport.abort()
 
     def _break(self, error: Exception) -> None:
         if self.broken is None:
@@ -111,5 +112,4 @@ class Link(asyncio.Protocol):
         if left > 0:
             self._timer = self._loop.call_later(left, self._look)
         else:
-            self._break(TimeoutError("no answer in time"))
-            self._transport.abort()
+            self._give_up(TimeoutError("no answer in time"))

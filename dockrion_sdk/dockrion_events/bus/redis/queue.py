@@ -21,7 +21,8 @@ from redis.asyncio.connection import AbstractConnection
 
 from ...errors import BackendUnavailable
 from .commands import Commands
-from .lanes import CONNECT_SECONDS, FAILURES, Part
+from .faults import FAILURES
+from .lanes import CONNECT_SECONDS, Part
 from .queue_scripts import COUNT, ENQUEUE, FORGET, INTEND, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY
 from .records import Keys
 from .scripts import Script
