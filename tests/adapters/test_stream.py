@@ -61,7 +61,7 @@ async def _no_task_is_left_over() -> AsyncIterator[None]:
     yield
     left = {task for task in asyncio.all_tasks() - before if task.get_name().startswith("agent ")}
     if left:
-        await asyncio.wait(left, timeout=PATIENCE)  # a stream that was cancelled or dropped may still be closing
+        await asyncio.wait(left, timeout=PATIENCE)  # those of cancelled or dropped streams may be closing
     assert [task for task in left if not task.done()] == []
 
 
