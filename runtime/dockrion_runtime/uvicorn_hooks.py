@@ -39,8 +39,11 @@ LINGER_SECONDS: Final = 1.0
 WRITE_BYTES: Final = 64 * 1024
 """Unsent bytes from which on no more pings are answered."""
 
-FRAME_BYTES: Final = 1024
+FRAME_BYTES: Final = 512
 """Bytes of WebSocket frames that are parsed before looking whether a message is waiting already."""
+
+PARSING_SECONDS: Final = 0.002
+"""How long frames of one connection are parsed until others get their turn."""
 
 _HEAD_END: Final = b"\n\r\n"
 """What every head ends in: the parser takes no line that ends otherwise."""
@@ -154,14 +157,14 @@ class Protocol(HttpToolsProtocol):
         self._feeding = len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
                 if self._is_answering():
                     self._in_head = True
                     told = "a WebSocket cannot be opened behind requests that are not answered yet"
                     self._refuse(Problem(400, "BAD_REQUEST", told))
                 else:
-                    self.handle_websocket_upgrade()
+                    self.handle_websocket_upgrade(data[upgrade.args[0] :])
                 return
         except httptools.HttpParserError:
             fault, self._fault = self._fault, None
@@ -195,8 +198,8 @@ class Protocol(HttpToolsProtocol):
         self._edge.buffered += held - self._charged
         self._charged = held
 
-    def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over to the WebSocket protocol, which gets the request again."""
+    def handle_websocket_upgrade(self, more: bytes = b"") -> None:
+        """Hand the connection over to the WebSocket protocol: the request once more, and what follows it."""
         assert self.guard is not None
         assert self.ws_protocol_class is not None
         self.connections.discard(self)
@@ -212,6 +215,8 @@ class Protocol(HttpToolsProtocol):
         self.guard.hand_over(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(b"".join(head))
+        if more:
+            protocol.data_received(more)
         self._leave()
         self.parser = None  # type: ignore[assignment]  # as after the end of a connection
 
@@ -243,6 +248,11 @@ class Protocol(HttpToolsProtocol):
             raise self._fails(self._too_large())
 
     def on_headers_complete(self) -> None:
+        most = self._fed + self._feeding
+        if most > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
+            raise self._fails(self._too_large())
+        before = self.cycle
+        super().on_headers_complete()
         self._in_head = self._begun = False
         self._progress = True
         self._trailers = 0
@@ -250,11 +260,6 @@ class Protocol(HttpToolsProtocol):
             self._set_deadline(None)
             if self.guard is not None:
                 self.guard.used()
-        most = self._fed + self._feeding
-        if most > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
-            raise self._fails(self._too_large())
-        before = self.cycle
-        super().on_headers_complete()
         if self.pipeline and self.cycle is not before:
             self._look_at_queue()
 
@@ -526,6 +531,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     awaiting = False
     _ending: asyncio.TimerHandle | None = None
     _held = b""  # received and not parsed: the handshake is not decided, or a message waits, or a pong does
+    _refused = False  # what follows is read and dropped, so that the client gets to see why
     _choked = False  # the client sends pings and does not read what answers them
 
     @property
@@ -542,22 +548,32 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     # -- what arrives --------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if not self.handshake_initiated:
             super().data_received(data)
             if not self.handshake_initiated:  # the library has refused it by itself
                 self.edge.count_malformed("requests for a WebSocket")
-                self.handshake_complete = self.close_sent = True
-                self.transport.write(b"".join(self.conn.data_to_send()))
-                self.transport.close()
+                self._refused = self.handshake_complete = self.close_sent = True
+                told = b"".join(self.conn.data_to_send())  # it has no words for a handshake with a body
+                self.transport.write(
+                    told or STATUS_LINE[400] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+                )
+                self.transport.write_eof()
+                self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         elif not self.transport.is_closing():
             self._held += data
             self._parse_held()
 
     def _parse_held(self) -> None:
-        """Parse frames until one is a message that waits; nothing before the handshake is decided."""
+        """Parse frames until one is a message that waits, or the time is over; none before the handshake."""
         data, at = self._held, 0
+        until = self.loop.time() + PARSING_SECONDS
         while at < len(data) and self.handshake_complete and not self.transport.is_closing():
             if self.read_paused or self._choked:
+                break
+            if self.loop.time() > until:
+                self.loop.call_soon(self._go_on)
                 break
             super().data_received(data[at : at + FRAME_BYTES])
             at += FRAME_BYTES
@@ -567,7 +583,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def _go_on(self) -> None:
         """Parse what is held, and read more where nothing is left of it."""
-        if self._held:
+        if self._held and not self.transport.is_closing():
             self._parse_held()
             if self.reading and not self.transport.is_closing():
                 self.transport.resume_reading()
@@ -614,7 +630,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await super().receive()
-        self._go_on()
+        if self._held:
+            await asyncio.sleep(0)  # messages that are there already must not keep the loop to themselves
+            self._go_on()
         return message
 
     # -- what is sent --------------------------------------------------------------------------------

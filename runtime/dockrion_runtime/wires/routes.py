@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -27,8 +26,6 @@ from .run_socket import RunSocket
 from .session import Session
 
 log = logging.getLogger("dockrion")
-
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5.6.2
 
 SUMMARY: Final = "summary"
 """What a socket is for, in a handler's ``opt``; Litestar keeps a summary of HTTP handlers only."""
@@ -114,7 +111,7 @@ def _subprotocol(socket: AnySocket) -> str | None:
     server selects none.
     """
     offered: list[str] = socket.scope.get("subprotocols") or []
-    return next((name for name in offered if _TOKEN.fullmatch(name)), None)
+    return offered[0] if offered else None
 
 
 async def _refuse(socket: AnySocket, problem: Problem) -> None:
