@@ -630,7 +630,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     async def receive(self) -> ASGIReceiveEvent:
         message = await super().receive()
-        if self._held:
+        if self._held and not self.transport.is_closing():
+            self.transport.pause_reading()  # the line above has resumed it
             await asyncio.sleep(0)  # messages that are there already must not keep the loop to themselves
             self._go_on()
         return message
@@ -654,6 +655,10 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._ending is not None:
             self._ending.cancel()
+        # What is left of a socket waits for the garbage collector, and data would wait with it.
+        self._held = b""
+        self.frames = []
+        self.conn.reader.discard()
 
     def _end_in_time(self) -> None:
         if self._ending is None and not self.disconnected:

@@ -203,7 +203,7 @@ def test_a_flood_of_frames_is_bounded(target: Target, kind: str) -> None:
             client, itertools.takewhile(lambda _: time.monotonic() < began + 1, itertools.repeat(batch)), 0.5
         )
     client.close()
-    watch.check(growth=16 * MIB)
+    watch.check(growth=8 * MIB)
 
 
 def test_pings_of_a_client_that_reads_are_answered(unlocked: Target) -> None:
