@@ -6,7 +6,7 @@ do not read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from litestar.types import Scope
@@ -14,12 +14,25 @@ from litestar.types import Scope
 CONNECTION: Final = "dockrion.connection"
 """The name of the ASGI extension."""
 
+SEND_DEADLINE: Final = 20.0
+"""Seconds that one send may take; a reader that stopped reading loses its connection then."""
+
 
 class Connection(Protocol):
     """The connection of one request."""
 
     def abort(self) -> None:
         """Drop the connection, whatever is still to be sent."""
+
+    def when_lost(self, call: Callable[[], None] | None) -> None:
+        """Have something called once the client has gone; None takes that back.
+
+        It is not called where the client has gone already, which `lost` says.
+        """
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client has gone."""
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole answer now, as ``send`` would; False where only ``send`` can.

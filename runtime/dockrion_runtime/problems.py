@@ -13,6 +13,7 @@ from dockrion_events import encode_json
 
 from .observability.correlation import correlate, current_ids
 from .uuids import random_uuid
+from .wire import ClientLeft
 
 log = logging.getLogger("dockrion")
 
@@ -118,8 +119,15 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
     )
 
 
+def handle_left(request: Request[Any, Any, Any], error: ClientLeft) -> Response[bytes]:
+    """Answer a client that is not there any more, with what nginx logs in such a case."""
+    del request, error
+    return Response(b"", status_code=499)
+
+
 EXCEPTION_HANDLERS: Final[dict[Any, Any]] = {
     Problem: handle_problem,
+    ClientLeft: handle_left,
     HTTPException: handle_http,
     Exception: handle_unexpected,
 }

@@ -25,7 +25,7 @@ from .service import Service
 from .sse import ExecutionResponse
 from .stream import EndStatus, OutputInvalid, failure_event
 from .version import VERSION
-from .wire import Answer
+from .wire import Answer, AnyRequest, Client, ClientLeft
 
 THREAD_ID: Final = parameter(
     "thread_id",
@@ -80,7 +80,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
             payload = await service.payload(request)
             config = service.config(owner_of(request), service.thread_id(request))
             started = time.monotonic()
-            output, trace_id = await _watched(service, payload, config, request_id)
+            output, trace_id = await _watched(service, payload, config, request_id, request)
             latency = time.monotonic() - started
         finally:
             service.leave()
@@ -139,11 +139,11 @@ def invocation(service: Service, output: bytes, latency_seconds: float, trace_id
 
 
 async def _watched(
-    service: Service, payload: Any, config: dict[str, Any], request_id: str
+    service: Service, payload: Any, config: dict[str, Any], request_id: str, request: AnyRequest
 ) -> tuple[bytes, str | None]:
     """Execute the agent, and let whoever watches know; return its output as JSON, and the trace's id.
 
-    Raises `Problem`.
+    Raises `Problem`, and `ClientLeft`, which counts as cancelled.
     """
     watchers, trace_id = service.observability.watch("invoke", request_id)
     status: EndStatus = "cancelled"
@@ -151,7 +151,7 @@ async def _watched(
     for watcher in watchers:
         watcher.enter()
     try:
-        output = await _bounded(service, payload, config, request_id)
+        output = await _bounded(service, payload, config, request_id, request)
         status = "completed"
     except Problem as problem:
         status, code = "failed", problem.code
@@ -164,8 +164,13 @@ async def _watched(
     return output, trace_id
 
 
-async def _bounded(service: Service, payload: Any, config: dict[str, Any], request_id: str) -> bytes:
-    """Execute the agent within the time limit and return its output as JSON. Raises `Problem`."""
+async def _bounded(
+    service: Service, payload: Any, config: dict[str, Any], request_id: str, request: AnyRequest
+) -> bytes:
+    """Execute the agent within the time limit and return its output as JSON.
+
+    Raises `Problem`, and `ClientLeft` where nobody waits for the output any more.
+    """
     limit = service.dockfile.streaming.events.max_run_duration
     context = service.context(request_id, watched=False)
     loop = asyncio.get_running_loop()
@@ -173,14 +178,18 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     over = loop.create_future()  # asyncio.wait does the same, at five times the price
     task.add_done_callback(lambda _: _settle(over))
     timer = loop.call_later(limit, _settle, over)
+    client = Client(request, lambda: _settle(over))
     try:
         await over
     finally:
         timer.cancel()
+        client.forget()
         if not task.done():
             context.cancel()
             task.cancel()
     if not task.done():
+        if client.left:
+            raise ClientLeft
         raise Problem(504, "RUN_TIMEOUT", f"the execution took longer than {limit:g} s")
     output, error = task.result()
     failed = error is not None

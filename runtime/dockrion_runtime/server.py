@@ -6,21 +6,18 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
 import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp
-from uvicorn._types import ASGI3Application, ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from .connection import CONNECTION
+from .edge import Edge
 from .process import held_by, leave
 from .service import Service
-from .wires import line
+from .uvicorn_hooks import SocketProtocol, guarded
 
 SETTLING_SECONDS: Final = 0.05
 """How long responses that are complete get to be taken off the books before anything is said."""
@@ -31,162 +28,14 @@ LAST_SECONDS: Final = 0.3
 log = logging.getLogger("dockrion")
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with a `Connection` in the scope of each request.
-
-    Of a connection that is lost uvicorn tells the request that came last, which, where requests are sent
-    without waiting for answers, is not the one that is being answered: its agent would run on for nobody.
-    """
-
-    _answering: RequestResponseCycle | None = None
-    current: Connection | None = None
-    """That of the request in ``cycle``; None once another is being read, or waits behind it."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.current = None
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._answering = cycle
-        connection = Connection(self)
-        cycle.scope["extensions"] = {CONNECTION: connection}  # type: ignore[dict-item]  # typed for dicts only
-        if cycle is self.cycle:
-            self.current = connection
-        super()._start_asgi_task(cycle, app)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        cycle = self._answering
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
-        # They lead back to here: in a circle, all of them would wait for the garbage collector.
-        self._answering = self.current = None
-        self.cycle = self.scope = None  # type: ignore[assignment]  # as before a request
-
-    def _should_upgrade(self) -> bool:
-        return self.scope["method"] == "GET" and super()._should_upgrade()  # RFC 6455, section 4.1
-
-
-class Connection:
-    """The connection of one request; see `dockrion_runtime.connection`.
-
-    It stands in the request's scope and does not hold it: in a circle, what belongs to each request would
-    wait for the garbage collector.
-    """
-
-    __slots__ = ("_protocol",)
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-
-    def _cycle(self) -> RequestResponseCycle | None:
-        """Return what answers this request; None once its client has sent the next one, or has gone."""
-        protocol = self._protocol
-        return protocol.cycle if protocol.current is self else None
-
-    def abort(self) -> None:
-        """Drop the connection, whatever is still to be sent.
-
-        Raising in a response leaves the socket open where the reader has stopped reading, because
-        the transport waits for it to take what is buffered.
-        """
-        self._protocol.transport.abort()
-
-    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a whole answer now, as ``send`` would; False where only ``send`` can.
-
-        Head and body are one write: as two they are two packets, and cost the kernel twice.
-        """
-        protocol, cycle = self._protocol, self._cycle()
-        if (
-            cycle is None
-            or cycle.disconnected
-            or cycle.response_started
-            or not cycle.keep_alive
-            or cycle.waiting_for_100_continue
-            or protocol.flow.write_paused
-            or cycle.scope["method"] == "HEAD"
-        ):
-            return False
-        cycle.response_started = cycle.response_complete = True
-        parts = [STATUS_LINE[status]]
-        for name, value in (*cycle.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        parts += (b"\r\n", body)
-        protocol.transport.write(b"".join(parts))
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
-
-    def take_body(self) -> bytes | None:
-        """Return the request's body, once, where all of it is there; None where it has to be received."""
-        cycle = self._cycle()
-        if cycle is None or cycle.more_body or cycle.disconnected:
-            return None
-        body = bytes(cycle.body)
-        cycle.body = bytearray()
-        self._protocol.flow.resume_reading()  # a large one has stopped it, and a disconnect would not be seen
-        return body
-
-    def write(self, body: bytes) -> bool:
-        """Send a part of a streamed body now, as ``send`` would; False where only ``send`` can.
-
-        That is where the reader is behind or gone, and where the body has no chunks.
-        """
-        protocol, cycle = self._protocol, self._cycle()
-        if (
-            cycle is None
-            or cycle.disconnected
-            or cycle.response_complete
-            or not cycle.chunked_encoding
-            or protocol.flow.write_paused
-        ):
-            return False
-        protocol.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
-        return True
-
-
-class SocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, with its connection's ``abort`` in the scope, and an end in time.
-
-    A transport that is closed waits for its reader to take what is buffered: where that has stopped
-    reading, for ever.
-    """
-
-    _ending: asyncio.TimerHandle | None = None
-
-    async def run_asgi(self) -> None:
-        self.scope["extensions"][line.ABORT] = self.transport.abort  # type: ignore[assignment]
-        try:
-            await super().run_asgi()
-        finally:
-            self._end_in_time()
-
-    async def send(self, message: ASGISendEvent) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
-            self.handshake_complete = True  # or uvicorn logs each refusal as a fault of ours
-
-    def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        self._end_in_time()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._ending is not None:
-            self._ending.cancel()
-
-    def _end_in_time(self) -> None:
-        if self._ending is None and not self.disconnected:
-            self._ending = self.loop.call_later(line.SEND_DEADLINE, self.transport.abort)
-
-
 class Server(uvicorn.Server):
     """uvicorn's server with a drain: the first signal refuses new work and lets streams end."""
 
     def __init__(
-        self, config: uvicorn.Config, service: Service, on_started: Callable[[], None] | None = None
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        on_started: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(config)
         self._service = service
@@ -206,6 +55,12 @@ class Server(uvicorn.Server):
         gc.set_threshold(10_000, 20, 20)
         if self._on_started is not None:
             self._on_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the descriptors once a second; uvicorn calls this ten times in each."""
+        if counter % 10 == 0:
+            self._service.edge.look_at_descriptors()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second signal ends the process without waiting."""
@@ -244,15 +99,21 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def server_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
-    """Return uvicorn's configuration for an app of ours; ``options`` are uvicorn's own."""
+def server_config(app: ASGIApp, edge: Edge | None = None, **options: Any) -> uvicorn.Config:
+    """Return uvicorn's configuration for an app of ours; ``options`` are uvicorn's own.
+
+    Its connections count against ``edge``, or else against limits of their own.
+    """
+    edge = Edge() if edge is None else edge
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=guarded(edge),  # type: ignore[arg-type]  # uvicorn calls it, and does not care what it is
         lifespan="on",
         server_header=False,
         proxy_headers=False,
         ws=SocketProtocol,
+        ws_max_size=edge.message_bytes,
+        ws_per_message_deflate=edge.limits.compression,
         timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,
@@ -268,7 +129,7 @@ def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] 
     process ends even where cancelled code holds threads or tasks that nobody can stop.
     """
     service: Service = app.state.service
-    config = server_config(app, ws_max_size=service.dockfile.expose.max_body_bytes)
+    config = server_config(app, service.edge)
     server = Server(config, service, on_started)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         try:

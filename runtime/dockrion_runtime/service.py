@@ -16,6 +16,7 @@ from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
 from .answers import Readiness, RunsInfo
+from .edge import Edge
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
@@ -63,7 +64,9 @@ class Service:
         observability: Observability | None = None,
     ) -> None:
         events = dockfile.streaming.events
+        expose = dockfile.expose
         self.dockfile = dockfile
+        self.edge = Edge(expose.limits, max_body_bytes=expose.max_body_bytes)
         self.redact = redact
         self.observability: Observability = observability or Observability()
         self.events_filter: EventsFilter = events.events_filter

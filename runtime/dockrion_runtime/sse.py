@@ -13,7 +13,7 @@ from litestar.types import Receive, Scope, Send
 from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_comment, sse_frame
 from dockrion_events.backends.queue import Bell
 
-from .connection import Connection, connection_of
+from .connection import SEND_DEADLINE, Connection, connection_of
 from .stream import Execution
 
 log = logging.getLogger("dockrion")
@@ -23,9 +23,6 @@ GATHER_SECONDS: Final = 0.002
 
 FEW: Final = 128
 """Events from which on a chunk is worth sending at once."""
-
-SEND_DEADLINE: Final = 20.0
-"""Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
 _HEADERS = [
     (b"content-type", b"text/event-stream"),

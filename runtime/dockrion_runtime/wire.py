@@ -6,11 +6,12 @@ run that is accepted this was a third of the whole.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import InternalServerException
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
@@ -20,6 +21,10 @@ from .connection import connection_of
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
 _JSON: Final = (b"content-type", b"application/json")
+
+
+class ClientLeft(Exception):
+    """The client has closed its connection: there is nobody to answer."""
 
 
 def header(request: AnyRequest, name: bytes) -> str | None:
@@ -46,7 +51,10 @@ def body_at_hand(request: AnyRequest, limit: int) -> bytes | None:
 
 
 async def body_of(request: AnyRequest, limit: int) -> bytes:
-    """Return the request's body, which is read once. Raises `RequestEntityTooLarge` above ``limit`` bytes."""
+    """Return the request's body, which is read once.
+
+    Raises `RequestEntityTooLarge` above ``limit`` bytes, and `ClientLeft` where it does not come to its end.
+    """
     announced = header(request, b"content-length")
     if announced is not None and announced.isdecimal() and int(announced) > limit:
         raise RequestEntityTooLarge
@@ -55,13 +63,51 @@ async def body_of(request: AnyRequest, limit: int) -> bytes:
     while True:
         message = await request.receive()
         if message["type"] != "http.request":
-            raise InternalServerException("the client has left before its request was complete")
+            raise ClientLeft
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
             raise RequestEntityTooLarge
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+class Client:
+    """The client of one request: ``call`` is called once it has left before its answer.
+
+    Our server says so itself; another one is asked, in a task, which `forget` ends. The request's body
+    must have been received.
+    """
+
+    def __init__(self, request: AnyRequest, call: Callable[[], None]) -> None:
+        self._call = call
+        self._left = False
+        self._asking: asyncio.Task[None] | None = None
+        self._connection = connection_of(request.scope)
+        if self._connection is None:
+            self._asking = asyncio.create_task(self._ask(request))
+        elif self._connection.lost:
+            call()
+        else:
+            self._connection.when_lost(call)
+
+    @property
+    def left(self) -> bool:
+        """Whether it has left."""
+        return self._left if self._connection is None else self._connection.lost
+
+    def forget(self) -> None:
+        """Call nobody any more."""
+        if self._connection is not None:
+            self._connection.when_lost(None)
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _ask(self, request: AnyRequest) -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._call()
 
 
 class Answer(Response[Any]):

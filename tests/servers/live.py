@@ -162,7 +162,7 @@ def serve() -> Iterator[Serve]:
         app = create_app(dockfile(key, sections), env=env or {}, executing=executing)
         sock = bind("127.0.0.1", 0)
         service = app.state.service
-        config = server_config(app, ws_max_size=service.dockfile.expose.max_body_bytes)
+        config = server_config(app, service.edge)
         server = Server(config, service)
         started: list[asyncio.AbstractEventLoop] = []
         up = threading.Event()

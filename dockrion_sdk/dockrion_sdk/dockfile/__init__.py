@@ -1,6 +1,7 @@
 """Dockfile.yaml: its models, and how one is read, filled from the environment and checked."""
 
 from .errors import DockfileError, Problem
+from .limits import Limits
 from .load import load_dockfile
 from .models import (
     CORS,
@@ -26,6 +27,7 @@ __all__ = [
     "DockfileError",
     "Expose",
     "IOSchema",
+    "Limits",
     "Observability",
     "OptionalSecret",
     "Problem",

@@ -36,6 +36,7 @@ from .fields import (
     Version,
     fault,
 )
+from .limits import Limits
 from .section import Faults, Section
 from .streaming import Streaming
 
@@ -154,6 +155,7 @@ class Expose(Section):
     )
     cors: CORS = CORS()
     max_body_bytes: Count = Field(default=10 * 1024 * 1024, description="Larger bodies get 413.")
+    limits: Limits = Limits()
     max_concurrent: Count = Field(
         default=256, description="Invocations and direct streams together; beyond it 503."
     )

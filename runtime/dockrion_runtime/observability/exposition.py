@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from dockrion_adapters import abandoned_threads
 from dockrion_events import BackendUnavailable
 
+from ..edge import REASONS
 from ..openapi import Describer, text
 from ..stream import EndStatus
 from ..wire import AnyRequest, header
@@ -91,6 +92,16 @@ class ServiceCollector(Collector):
             "dockrion_abandoned_threads",
             "Worker threads held by cancelled code that has not returned",
             abandoned_threads(),
+        )
+        edge = service.edge
+        yield _gauge("dockrion_connections", "Open connections", edge.connections)
+        yield _gauge("dockrion_connections_limit", "Connections that there may be", edge.limit)
+        yield _counter(
+            "dockrion_connections_refused", "Connections that a limit refused or closed",
+            {"reason": {reason: edge.refused[reason] for reason in REASONS}},
+        )  # fmt: skip
+        yield _count(
+            "dockrion_malformed_requests", "Requests and WebSockets that broke their protocol", edge.malformed
         )
         yield _counter(
             "dockrion_problems", "Requests that were answered with an error", {"status": meter.problems}

@@ -8,15 +8,14 @@ from typing import Any, Final, TypeAlias
 
 from litestar import WebSocket
 
+from ..connection import SEND_DEADLINE as SEND_DEADLINE
+
 AnySocket: TypeAlias = WebSocket[Any, Any, Any]
 
 FINISHED: Final = 1000
 GOING_AWAY: Final = 1001
 UNSUPPORTED: Final = 1003
 UNEXPECTED: Final = 1008
-
-SEND_DEADLINE: Final = 20.0
-"""Seconds that one send may take; a reader that stopped reading loses its connection then."""
 
 ABORT: Final = "dockrion.abort"
 """The ASGI extension by which our server lets a connection be dropped, whatever is still to be sent."""

@@ -44,7 +44,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
     async def invoke(socket: AnySocket) -> None:
         if not await _admitted(socket, guard, "socket"):
             return
-        await socket.accept()
+        await socket.accept(subprotocols=_subprotocol(socket))
         line = Line(socket)
         session = Session(service, line, owner_of(socket))
         service.sockets.add(session)
@@ -82,7 +82,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
             return
         tasks: list[asyncio.Task[None]] = []
         try:
-            await socket.accept()
+            await socket.accept(subprotocols=_subprotocol(socket))
             tasks += [asyncio.create_task(run.run()), asyncio.create_task(_frames(socket, line, None))]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -102,6 +102,16 @@ async def _admitted(socket: AnySocket, guard: Authenticator | None, purpose: Pur
             await _refuse(socket, problem)
             return False
     return True
+
+
+def _subprotocol(socket: AnySocket) -> str | None:
+    """Return the subprotocol that is spoken: the first that the client names, or none where it names none.
+
+    There is only one way in which these sockets speak. A browser that names any closes a socket whose
+    server selects none.
+    """
+    offered: list[str] = socket.scope.get("subprotocols") or []
+    return offered[0] if offered else None
 
 
 async def _refuse(socket: AnySocket, problem: Problem) -> None:

@@ -11,7 +11,7 @@ is refused before the handshake gets the same problem document as over HTTP in i
 1003 a binary frame came
 1007 a text frame was not UTF-8
 1008 a frame came where none is expected
-1009 a frame was larger than ``expose.max_body_bytes``
+1009 a message was larger than ``expose.limits.message_bytes``
 1011 the client did not answer a ping in time
 ==== =======================================================================================
 """
