@@ -29,7 +29,8 @@ SEND_DEADLINE: Final = 20.0
 
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache"),
+    (b"cache-control", b"no-cache, no-transform"),  # a proxy that compresses would hold events back
+    (b"x-content-type-options", b"nosniff"),
     (b"x-accel-buffering", b"no"),
 ]
 
