@@ -81,8 +81,8 @@ class EventStreamResponse(Base):
     """An ASGI response that sends a stream of events, for a route of FastAPI, Starlette or Litestar.
 
     Sends as `as_sse` yields. A reader that leaves closes the stream, which stops its agent. Where the stream
-    raises, an ``error`` event is the last one sent, as by a server: with the code ``AGENT_ERROR`` and the type
-    of the exception. Its text, which may hold secrets, goes to the log only.
+    raises, an ``error`` event is the last one sent, as by a server: with the code ``AGENT_ERROR`` and the
+    type of the exception. Its text, which may hold secrets, goes to the log only.
     """
 
     media_type: str = "text/event-stream"
@@ -123,7 +123,7 @@ async def _with_error(events: AsyncIterable[Event | str]) -> AsyncIterator[Event
     try:
         async for last in iterator:
             yield last
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an agent raises
+    except (Exception, SystemExit) as error:
         log.exception("the stream of a response has failed")
         before = _envelope(last) if isinstance(last, str) else last
         if before is None or before.type not in TERMINAL:

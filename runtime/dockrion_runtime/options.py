@@ -20,7 +20,7 @@ def options_routes(handlers: Iterable[BaseRouteHandler]) -> list[BaseRouteHandle
         if isinstance(handler, HTTPRouteHandler):
             for path in handler.paths:
                 methods[path] |= handler.http_methods
-    return [_options(path, with_head(", ".join(methods[path]))) for path in sorted(methods)]
+    return [_options(path, with_head(", ".join(methods[path]))) for path in methods]
 
 
 def _options(path: str, allowed: str) -> BaseRouteHandler:
