@@ -38,17 +38,16 @@ def shake(live: Live, path: str, **headers: str) -> tuple[int, Any]:
     """Return the status of a WebSocket's handshake, and the code of its refusal."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     origin = names.pop("Origin", None)
-    with httpx.Client():
-        try:
-            with connect(
-                f"ws://127.0.0.1:{live.port}{path}",
-                origin=origin,
-                additional_headers=names,  # type: ignore[arg-type]
-            ) as line:
-                line.close()
-        except InvalidStatus as refused:
-            body = json.loads(refused.response.body or b"{}")
-            return refused.response.status_code, body["code"]
+    try:
+        with connect(
+            f"ws://127.0.0.1:{live.port}{path}",
+            origin=origin,
+            additional_headers=names,  # type: ignore[arg-type]
+        ) as line:
+            line.close()
+    except InvalidStatus as refused:
+        body = json.loads(refused.response.body or b"{}")
+        return refused.response.status_code, body["code"]
     return 101, None
 
 
