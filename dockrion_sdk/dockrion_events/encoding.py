@@ -99,9 +99,21 @@ def encode_json(value: Any, *, max_bytes: int = MAX_EVENT_BYTES, max_depth: int 
         data = _encode(value)
     except Exception:  # noqa: BLE001 - the slow road finds out which value it was
         data = _encode_slowly(value, max_depth)
+    data = one_line(data)
     if len(data) > min(2 * max_depth, max_bytes):
         _check_limits(data, max_bytes, max_depth)
     return data
+
+
+def one_line(data: bytes) -> bytes:
+    """Escape what JSON allows in a string and some readers end a line at: U+0085, U+2028 and U+2029.
+
+    All other such characters are escaped in any JSON. These three stand in strings only, if anywhere.
+    """
+    if data.isascii():
+        return data
+    data = data.replace(b"\xe2\x80\xa8", rb"\u2028").replace(b"\xe2\x80\xa9", rb"\u2029")
+    return data.replace(b"\xc2\x85", rb"\u0085")
 
 
 def _encode_slowly(value: Any, max_depth: int) -> bytes:
@@ -282,6 +294,8 @@ class EventEncoder:
             data = _encode(event)
         except Exception:  # noqa: BLE001 - encode_json knows every other road
             data = encode_json(event, max_bytes=self._max_bytes, max_depth=MAX_DEPTH + 1)
+        if not data.isascii():
+            data = one_line(data)
         if len(data) > self._threshold:
             self._check(data)
         return EncodedEvent(event.type, data[:-1])
@@ -298,9 +312,12 @@ class EventEncoder:
         if not begin <= _time() < end:
             stamp = _renewed_stamp()
         try:
-            data = b'{"type":"token","content":' + _encode(content) + stamp
+            text = _encode(content)
         except UnicodeEncodeError:
             return self.encode(TokenEvent(content))
+        if not content.isascii():
+            text = one_line(text)
+        data = b'{"type":"token","content":' + text + stamp
         if len(data) >= self._threshold:
             self._check(data + b"}")
         return EncodedEvent("token", data)

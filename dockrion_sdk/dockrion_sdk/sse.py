@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dockrion_events import EncodedEvent, Event, encode_json, sse_comment, sse_frame
+from dockrion_adapters import AgentFailed
+from dockrion_events import (
+    TERMINAL,
+    EncodedEvent,
+    ErrorEvent,
+    Event,
+    encode_json,
+    sse_comment,
+    sse_frame,
+)
 
 from .operators.base import closing
 from .operators.timing import Reader
@@ -29,14 +39,24 @@ else:
             def __init__(self, *_, **__) -> None: ...
 
 
-HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+log = logging.getLogger("dockrion_sdk")
+
+HEADERS: Final = {
+    # A proxy that compresses or collects the response would hold events back to its end.
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+}
 
 
-class _Type(msgspec.Struct):
+class _Envelope(msgspec.Struct):
     type: str
+    sequence: int = 0
+    request_id: str | None = None
+    run_id: str | None = None
 
 
-_type_of = msgspec.json.Decoder(_Type).decode
+_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 async def as_sse(events: AsyncIterable[Event | str], *, heartbeat: float = 15.0) -> AsyncIterator[bytes]:
@@ -53,14 +73,16 @@ async def as_sse(events: AsyncIterable[Event | str], *, heartbeat: float = 15.0)
 
 def _frame(event: Event | str) -> bytes:
     if isinstance(event, str):
-        return sse_frame(EncodedEvent(_type_of(event).type, event.encode()))
+        return sse_frame(EncodedEvent(_envelope(event).type, event.encode()))
     return sse_frame(EncodedEvent(event.type, encode_json(event)))
 
 
 class EventStreamResponse(Base):
     """An ASGI response that sends a stream of events, for a route of FastAPI, Starlette or Litestar.
 
-    Sends as `as_sse` yields. A reader that leaves closes the stream, which stops its agent.
+    Sends as `as_sse` yields. A reader that leaves closes the stream, which stops its agent. Where the stream
+    raises, an ``error`` event is the last one sent, as by a server: with the code ``AGENT_ERROR`` and the
+    type of the exception. Its text, which may hold secrets, goes to the log only.
     """
 
     media_type: str = "text/event-stream"
@@ -68,7 +90,7 @@ class EventStreamResponse(Base):
 
     def __init__(self, events: AsyncIterable[Event | str], *, heartbeat: float = 15.0) -> None:
         super().__init__(None, media_type=self.media_type, headers=HEADERS)
-        self._frames = as_sse(events, heartbeat=heartbeat)
+        self._frames = as_sse(_with_error(events), heartbeat=heartbeat)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         sending = asyncio.ensure_future(self._send(send))
@@ -92,6 +114,35 @@ class EventStreamResponse(Base):
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
                 await asyncio.sleep(0)  # a server's send may return at once when the reader is gone
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _with_error(events: AsyncIterable[Event | str]) -> AsyncIterator[Event | str]:
+    """Yield events; where the stream raises, an error event in place of the exception."""
+    last: Event | str | None = None
+    iterator = aiter(events)
+    try:
+        async for last in iterator:
+            yield last
+    except (Exception, SystemExit) as error:
+        log.exception("the stream of a response has failed")
+        before = _envelope(last) if isinstance(last, str) else last
+        if before is None or before.type not in TERMINAL:
+            yield _failure(error, before)
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _failure(error: BaseException, before: Event | _Envelope | None) -> ErrorEvent:
+    kind = type(error).__name__
+    event = ErrorEvent(kind, "AGENT_ERROR", {"exception": kind})
+    if isinstance(error, AgentFailed):  # what it says was meant for whoever reads the stream
+        event = ErrorEvent(str(error), error.code, error.details)
+    if before is not None:
+        event.request_id, event.run_id = before.request_id, before.run_id
+    event.sequence = 1 if before is None else before.sequence + 1
+    return event
 
 
 async def _left(receive: Any) -> None:

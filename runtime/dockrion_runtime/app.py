@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -12,14 +13,17 @@ from litestar.config.cors import CORSConfig
 from litestar.middleware import DefineMiddleware
 
 from dockrion_events import BackendUnavailable
-from dockrion_sdk import Dockfile
+from dockrion_sdk import Dockfile, load_dockfile
 
 from .assembly import alive, assemble
 from .auth import authenticator
+from .front import AgentApp, FrontDoor
+from .front.origins import normal_origin
 from .observability.exposition import metrics_route
-from .openapi import assets_router, openapi_config
+from .openapi import openapi_config
 from .options import options_routes
 from .playground import playground_routes
+from .private import PRIVATE_HEADERS
 from .problems import EXCEPTION_HANDLERS
 from .routes import informing_routes, invoking_routes
 from .runs.routes import handle_unavailable, run_routes
@@ -29,9 +33,11 @@ from .version import VERSION
 from .wires.protocols import protocol_routes
 from .wires.routes import socket_routes
 
+log = logging.getLogger("dockrion")
+
 
 def create_app(
-    dockfile: Dockfile,
+    dockfile: Dockfile | str | os.PathLike[str],
     *,
     env: Mapping[str, str] | None = None,
     executing: bool = True,
@@ -39,13 +45,23 @@ def create_app(
 ) -> Litestar:
     """Return the server of the Dockfile's agent; ``app.state.service`` is its `Service`.
 
-    ``executing`` says whether it executes the runs it accepts, or leaves that to others on its store.
+    Takes a Dockfile, or a path as `load_dockfile` does. The ASGI application that is returned can be mounted
+    below a path of FastAPI, Starlette or Litestar, several of them in one process. An application that
+    mounts it has to run its lifespan (``async with app.lifespan(): ...``), which opens the agent and the
+    store of its runs; until then what needs them is answered by 503 ``NOT_STARTED``.
+
+    ``env`` stands in for the environment, for a Dockfile read here and for the API keys. ``executing`` says
+    whether it executes the runs it accepts, or leaves that to others on its store.
     On ``monitor``, a listening socket, its metrics and probes are served as well.
 
     The agent is loaded here, so that a fault shows before anything listens. Raises `DockfileError`
     and the adapters' `LoadError`.
     """
     environ = os.environ if env is None else env
+    if not isinstance(dockfile, Dockfile):
+        dockfile = load_dockfile(dockfile, env=environ)
+        for warning in dockfile.warnings:
+            log.warning("%s", warning)
     guard = authenticator(dockfile, environ)
     secrets = tuple(guard.secrets) if guard else ()
     service, runs = assemble(dockfile, environ, secrets=secrets, executing=executing)
@@ -54,6 +70,8 @@ def create_app(
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
+                for warning in guard.warnings if guard else ():
+                    log.warning("%s", warning)
                 await stack.enter_async_context(alive(service, runs))
                 if monitor is not None:
                     from .monitor import monitored  # here: who has a server needs no second one
@@ -68,7 +86,7 @@ def create_app(
     cors = None
     if expose.cors.origins:
         cors = CORSConfig(
-            allow_origins=list(expose.cors.origins),
+            allow_origins=[normal_origin(origin) or origin for origin in expose.cors.origins],
             allow_methods=list(expose.cors.methods),  # type: ignore[arg-type]  # checked by the Dockfile
             allow_headers=["*"],
             expose_headers=["X-Request-ID", "Retry-After"],
@@ -88,20 +106,22 @@ def create_app(
         *playground_routes(service),
         *([metrics_route(service, runs, VERSION)] if dockfile.observability.metrics else ()),
     ]
-    app = Litestar(
-        [*options_routes(handlers), *handlers, assets_router()],
+    app = AgentApp(
+        [*options_routes(handlers), *handlers],
         guards=[guard] if guard else None,
         middleware=middleware,
         exception_handlers={**EXCEPTION_HANDLERS, BackendUnavailable: handle_unavailable},
         cors_config=cors,
+        response_headers=PRIVATE_HEADERS,
         openapi_config=openapi_config(dockfile, VERSION),
         request_max_body_size=expose.max_body_bytes,
         lifespan=[lifespan],
         logging_config=None,
         debug=False,
     )
+    app.entrance = FrontDoor(app.answer, service)
     if guard is not None:
-        app.asgi_handler = hide_tickets(app.asgi_handler)
+        app.entrance = hide_tickets(app.entrance)
     app.state.service = service
     app.state.direct_answers = cors is None and not middleware  # who else would see what is sent
     app.state.startup_error = None

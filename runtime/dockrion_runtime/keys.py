@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from typing import Final
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+SHORTEST: Final = 8
+"""Characters below which a key is taken for one that can be guessed."""
 
 
 class KeyRing:
@@ -17,6 +21,7 @@ class KeyRing:
     """
 
     def __init__(self, text: str, *, variable: str) -> None:
+        self._variable = variable
         self._keys: list[tuple[bytes, str]] = []
         for entry in filter(None, (part.strip() for part in text.split(","))):
             name, colon, key = entry.partition(":")
@@ -43,6 +48,19 @@ class KeyRing:
     def keys_of(self, owner: str) -> list[bytes]:
         """Return an owner's keys, as they were given."""
         return [key for key, whose in self._keys if whose == owner]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about the keys, a line each; no line shows a key."""
+        short = sum(len(key.decode()) < SHORTEST for key, _ in self._keys)
+        if not short:
+            return []
+        keys = "a key has" if short == 1 else f"{short} keys have"
+        made = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        return [
+            f"{self._variable}: {keys} fewer than {SHORTEST} characters and can be guessed; "
+            f"{made} makes a good one"
+        ]
 
     @property
     def secrets(self) -> list[str]:

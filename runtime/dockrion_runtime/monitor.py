@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
-from litestar import Litestar
 
 from .auth import Authenticator
+from .front import AgentApp, FrontDoor
 from .observability.exposition import metrics_route
+from .private import PRIVATE_HEADERS
 from .problems import EXCEPTION_HANDLERS
 from .routes import probe_routes
 from .runs.service import Runs
@@ -28,15 +29,17 @@ async def monitored(
     sock: socket.socket, service: Service, runs: Runs | None, guard: Authenticator | None
 ) -> AsyncIterator[None]:
     """Serve ``/health``, ``/ready`` and ``/metrics`` on a listening socket within the block."""
-    app = Litestar(
+    app = AgentApp(
         [*probe_routes(service), metrics_route(service, runs, VERSION)],
         guards=[guard] if guard else None,
         exception_handlers=EXCEPTION_HANDLERS,
+        response_headers=PRIVATE_HEADERS,
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
     app.state.service = service
+    app.entrance = FrontDoor(app.answer, service)
     server = _Beside(server_config(app))
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     try:

@@ -1,4 +1,4 @@
-"""Answers to OPTIONS for addresses that several handlers share."""
+"""Answers to OPTIONS: which methods an address takes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
+from .problems import with_head
+
 
 def options_routes(handlers: Iterable[BaseRouteHandler]) -> list[BaseRouteHandler]:
     """Return the handlers, which have to be registered before the others.
 
-    The one that Litestar adds by itself knows the methods of the first handler only.
+    The one that Litestar adds by itself knows the methods of the first handler only, and no HEAD.
     """
     methods: dict[str, set[str]] = defaultdict(lambda: {"OPTIONS"})
-    shared: set[str] = set()
     for handler in handlers:
         if isinstance(handler, HTTPRouteHandler):
             for path in handler.paths:
-                shared |= {path} & methods.keys()
                 methods[path] |= handler.http_methods
-    return [_options(path, ", ".join(sorted(methods[path]))) for path in sorted(shared)]
+    return [_options(path, with_head(", ".join(methods[path]))) for path in methods]
 
 
 def _options(path: str, allowed: str) -> BaseRouteHandler:

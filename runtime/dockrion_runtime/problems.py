@@ -12,12 +12,15 @@ from litestar.exceptions import HTTPException
 from dockrion_events import encode_json
 
 from .observability.correlation import correlate, current_ids
+from .private import PRIVATE, PRIVATE_HEADERS
 from .uuids import random_uuid
 from .wire import ClientLeft
 
 log = logging.getLogger("dockrion")
 
 PROBLEM_JSON: Final = "application/problem+json"
+PROBLEM_HEADERS: Final = ((b"content-type", PROBLEM_JSON.encode()), *PRIVATE)
+"""The headers of a problem that is sent without Litestar."""
 
 
 class Problem(Exception):
@@ -54,6 +57,16 @@ def unavailable() -> Problem:
     return overloaded("the store of runs does not answer", code="STORE_UNAVAILABLE")
 
 
+def not_started() -> Problem:
+    """Return the 503 of an application whose lifespan nobody runs, or that has ended."""
+    return overloaded(
+        "the agent is not open: an application that mounts this one has to run its lifespan, by "
+        "`async with app.lifespan(): ...` in its own",
+        code="NOT_STARTED",
+        retry_after=5,
+    )
+
+
 def problem_body(problem: Problem) -> bytes:
     """Return a problem's document; it names the request, where that has an id."""
     body: dict[str, Any] = {
@@ -71,12 +84,18 @@ def problem_body(problem: Problem) -> bytes:
 
 def problem_response(problem: Problem) -> Response[bytes]:
     """Return the answer that a problem stands for."""
-    headers = dict(problem.headers)
+    headers = {**PRIVATE_HEADERS, **problem.headers}
     if "request_id" in current_ids():
         headers["X-Request-ID"] = current_ids()["request_id"]
     return Response(
         problem_body(problem), status_code=problem.status, media_type=PROBLEM_JSON, headers=headers
     )
+
+
+def with_head(allowed: str) -> str:
+    """Return the value of ``Allow``, for which HEAD goes with GET."""
+    methods = set(allowed.split(", "))
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 _CODES = {
@@ -103,7 +122,9 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
         detail = f"{request.method} is not allowed at {request.url.path}"
     elif status == 413:
         detail = f"the request body has more than {request.app.request_max_body_size:,} bytes"
-    headers = {key: value for key, value in (error.headers or {}).items() if key.lower() == "allow"}
+    headers = {
+        key: with_head(value) for key, value in (error.headers or {}).items() if key.lower() == "allow"
+    }
     code = _CODES.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL_ERROR")
     return handle_problem(request, Problem(status, code, detail, headers=headers))
 

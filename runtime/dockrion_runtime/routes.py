@@ -14,7 +14,7 @@ from litestar.types import ASGIApp
 from dockrion_adapters import AgentGraph, DescribesItself, Drawable, abandoned_threads
 from dockrion_adapters.outcome import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
-from dockrion_events.bus.names import ID
+from dockrion_events.bus.names import ID, THREAD
 from dockrion_sdk.chat import chat_slot
 
 from .answers import Chat, Exposed, Health, Info, Invocation, Ready, Schemas
@@ -30,7 +30,7 @@ from .wire import Answer, AnyRequest, Client, ClientLeft
 THREAD_ID: Final = parameter(
     "thread_id",
     "The conversation that this execution goes on with, where the agent keeps any.",
-    {"type": "string", "pattern": f"^{ID.pattern}$"},
+    {"type": "string", "pattern": f"^{THREAD.pattern}$"},
 )
 REQUEST_ID: Final[Headers] = {"X-Request-ID": header("The id of this request, for correlation only.")}
 OWN_REQUEST_ID: Final = parameter(

@@ -11,7 +11,7 @@ from litestar import Request
 
 from dockrion_adapters import Adapter, Driver, WorkerPool
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
-from dockrion_events.bus.names import ID, ID_RULE, is_id
+from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
 
@@ -21,7 +21,7 @@ from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
 from .payload import check_payload, faults, read_payload, validator
-from .problems import Problem, overloaded
+from .problems import Problem, not_started, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
 from .uuids import random_uuid
 from .wire import body_at_hand, body_of, header, query
@@ -124,8 +124,8 @@ class Service:
     def thread_id(self, request: Request[Any, Any, Any]) -> str | None:
         """Return the conversation that the caller names, if one. Raises `Problem`."""
         thread_id = query(request, "thread_id")
-        if thread_id is not None and not ID.fullmatch(thread_id):
-            raise Problem(400, "INVALID_THREAD_ID", f"thread_id: {ID_RULE}")
+        if thread_id is not None and not is_thread_id(thread_id):
+            raise Problem(400, "INVALID_THREAD_ID", f"thread_id: {THREAD_ID_RULE}")
         return thread_id
 
     def config(self, owner: str, thread_id: str | None, run_id: str | None = None) -> dict[str, Any]:
@@ -144,6 +144,8 @@ class Service:
         """Take one of the places for executions, until `leave`. Raises `Problem` 503 where there is none."""
         if self.draining:
             raise overloaded("the server is shutting down", code="SHUTTING_DOWN", retry_after=5)
+        if not self.ready:
+            raise not_started()
         limit = self.dockfile.expose.max_concurrent
         if self._active >= limit:
             raise overloaded(f"all {limit} places for executions are taken; try again in a moment")

@@ -17,6 +17,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from .connection import connection_of
+from .private import PRIVATE
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
@@ -133,7 +134,7 @@ class _Sent(ASGIResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = (b"content-length", b"%d" % len(self.body))
-        headers = [_JSON, length, *self._own_headers]
+        headers = [_JSON, *PRIVATE, length, *self._own_headers]
         if scope["litestar_app"].state.direct_answers:
             connection = connection_of(scope)
             if connection is not None and connection.answer(self.status_code, headers, self.body):

@@ -25,6 +25,8 @@ async def test_the_page_renders_without_a_network(page: Page, serve: Serve, arte
             denied.append(route.request.url)
             await route.abort()
 
+    policy: list[str] = []
+    page.on("console", lambda message: policy.append(message.text) if "Policy" in message.text else None)
     await page.route("**/*", gate)
     await page.goto(f"{live.url}/docs")
     for operation in ("invoke", "stream", "create_run", "follow_run", "cancel_run", "health"):
@@ -35,3 +37,4 @@ async def test_the_page_renders_without_a_network(page: Page, serve: Serve, arte
     assert await page.locator(".errors-wrapper").count() == 0
     await page.screenshot(path=artefacts / "docs.png", full_page=True)
     assert denied == []
+    assert policy == [], "the page needs nothing that its own policy forbids"

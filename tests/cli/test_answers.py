@@ -45,7 +45,7 @@ class TestJSON:
             "path": "/invoke",
             "summary": "Execute the agent and return its output",
         } in (shown["routes"])
-        assert (shown["host"], shown["port"], shown["auth"]) == ("0.0.0.0", 8080, "none")
+        assert (shown["host"], shown["port"], shown["auth"]) == ("127.0.0.1", 8080, "none")
         assert shown["warnings"] == []
 
     def test_validate_tells_every_problem(self, dockrion: Any) -> None:

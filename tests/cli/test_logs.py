@@ -111,7 +111,7 @@ def test_a_terminal_is_for_people(dockrion: Any) -> None:
             return mark in seen
 
         until(lambda: read("Ctrl-C stops it"))
-        found = re.search(r"http://localhost:\d+", seen)
+        found = re.search(r"http://127.0.0.1:\d+", seen)
         assert found
         httpx.post(f"{found[0]}/invoke", json={})
         until(lambda: read("request_id="))

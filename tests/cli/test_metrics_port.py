@@ -105,12 +105,12 @@ def answers(address: str) -> bool:
 def test_a_port_that_is_taken(dockrion: Any) -> None:
     agent(dockrion)
     with socket.socket() as taken:
-        taken.bind(("0.0.0.0", 0))
+        taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         failed = dockrion("run", "--port", "0", "--metrics-port", str(port), code=1)
     assert failed.stderr.splitlines() == [
-        f"error: cannot listen on 0.0.0.0:{port}: Address already in use",
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use",
         "  choose another with --metrics-port",
     ]
 

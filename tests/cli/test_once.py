@@ -150,7 +150,7 @@ class TestValidate:
             f"OK: {dockrion.directory / 'Dockfile.yaml'}",
             "  agent   tested (handler)",
             "  serves  POST /invoke, POST /invoke/stream, GET /info, GET /schema",
-            "  on      0.0.0.0:8080",
+            "  on      127.0.0.1:8080",
             "  events  token, step, heartbeat",
             "  auth    off: whoever reaches the port may call",
         ]

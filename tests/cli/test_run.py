@@ -46,13 +46,14 @@ def test_says_where_it_serves_once_it_does(dockrion: Any) -> None:
         assert httpx.get(f"{served.url}/docs").status_code == 200
         port = served.url.rpartition(":")[2]
         assert served.out.read_text().splitlines() == [
-            f"tested (handler) is served at http://localhost:{port}",
+            f"tested (handler) is served at http://127.0.0.1:{port}",
             "  POST   /invoke         Execute the agent and return its output",
             "  POST   /invoke/stream  Stream one execution of the agent",
             "  GET    /info           What the agent is and what it streams",
             "  GET    /schema         JSON Schemas of the input, the output and the events",
-            f"  playground http://localhost:{port}/",
-            f"  docs http://localhost:{port}/docs",
+            f"  playground http://127.0.0.1:{port}/",
+            f"  docs http://127.0.0.1:{port}/docs",
+            f"  listens on 127.0.0.1:{port}: this machine only",
             "  auth off: whoever reaches the port may call",
             "Ctrl-C stops it",
         ]

@@ -107,9 +107,7 @@ def rendered(text: str, replacements: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer) -> Iterator[Front]:
-    nginx = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if nginx is None:
-        pytest.skip("needs nginx: apt-get install nginx-light")
+    nginx()  # skips before anything is started
     folder = tmp_path_factory.mktemp("nginx")
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -131,12 +129,7 @@ def front(tmp_path_factory: pytest.TempPathFactory, shared_redis: RedisServer) -
                 READ_TIMEOUT: SHORT_READ_TIMEOUT,
             },
         )
-        (folder / "nginx.conf").write_text(text)
-        rest = "daemon off;"
-        if os.geteuid() == 0:  # else its workers are nobody, who may not write where a test's folder is
-            rest += " user root;"
-        command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", rest]
-        stack.enter_context(_running(command, folder / "error.log", plain))
+        stack.enter_context(nginx_running(text, folder, plain))
         yield Front(
             f"http://127.0.0.1:{plain}",
             f"https://127.0.0.1:{secure}",
@@ -150,6 +143,26 @@ def _serve(stack: ExitStack, folder: Path, redis: str) -> Served:
     dockrion = Dockrion(folder)
     dockrion.project({"service.py": SERVICE, "Dockfile.yaml": DOCKFILE.format(redis=redis)})
     return stack.enter_context(dockrion.run("--host", "127.0.0.1"))
+
+
+def nginx() -> str:
+    """Return where nginx is; skip the test where there is none."""
+    found = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if found is None:
+        pytest.skip("needs nginx: apt-get install nginx-light")
+    return found
+
+
+@contextmanager
+def nginx_running(configuration: str, folder: Path, port: int) -> Iterator[None]:
+    """Run nginx in ``folder`` until the end of the block; it has to listen on ``port``."""
+    (folder / "nginx.conf").write_text(configuration)
+    rest = "daemon off;"
+    if os.geteuid() == 0:  # else its workers are nobody, who may not write where a test's folder is
+        rest += " user root;"
+    command = [nginx(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", rest]
+    with _running(command, folder / "error.log", port):
+        yield
 
 
 @contextmanager

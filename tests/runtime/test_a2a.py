@@ -67,7 +67,7 @@ def test_the_card_of_a_server_behind_a_proxy_says_its_public_address(
     serve: Serve, given: str, told: str
 ) -> None:
     live = serve(talk, expose={**EXPOSE, "public_url": given}, streaming={"async_runs": True})
-    card = live.get("/.well-known/agent-card.json", headers={"Host": "inside:8080"}).json()
+    card = live.get("/.well-known/agent-card.json", headers={"Host": "localhost:8080"}).json()
     assert {card["url"], *(one["url"] for one in card["supportedInterfaces"])} == {told}
 
 
@@ -178,7 +178,7 @@ async def test_a_context_is_a_conversation(serve: Serve, store: Store) -> None:
         further = await say(alone.context_id)
         assert (further.context_id, remembered(further)) == (alone.id, 4)
         with pytest.raises(InvalidParamsError):
-            await say("no id at all")
+            await say("two\nlines")
         with pytest.raises(UnsupportedOperationError):
             await sent(client, saying("hi", task_id=first.id))
 

@@ -114,7 +114,7 @@ def test_the_frames_end_with_the_id(serve: Serve, store: Store) -> None:
     with live.client() as client:
         answer = client.get(f"/runs/{run_id}/events")
     assert answer.headers["content-type"] == "text/event-stream"
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-cache, no-transform"
     for frame in answer.text.removesuffix("\n\n").split("\n\n"):
         event, data, last_id = frame.split("\n")
         assert event.startswith("event: ")

@@ -85,7 +85,7 @@ def test_the_frames_and_headers_are_what_the_standard_wants(serve: Serve) -> Non
     with live.client() as client, client.stream("POST", "/invoke/stream", json={}) as answer:
         body = answer.read()
     assert answer.headers["content-type"] == "text/event-stream"
-    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["cache-control"] == "no-cache, no-transform"
     assert answer.headers["x-accel-buffering"] == "no"
     assert answer.headers["connection"] == "keep-alive"
     assert b"\r" not in body

@@ -32,8 +32,10 @@ def test_defaults(load_text: Load) -> None:
             "protocols": (),
             "playground": True,
             "port": 8080,
-            "host": "0.0.0.0",
+            "host": "127.0.0.1",
+            "allowed_hosts": (),
             "public_url": None,
+            "trusted_proxies": (),
             "cors": {"origins": (), "methods": ("GET", "POST", "DELETE")},
             "max_body_bytes": 10485760,
             "limits": {
@@ -91,6 +93,16 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("expose: {public_url: 'https://a.example'}", "expose.public_url", "https://a.example"),
     ("expose: {public_url: 'http://[::1]:8080/'}", "expose.public_url", "http://[::1]:8080"),
     ("expose: {public_url: 'https://a.example/b/c/'}", "expose.public_url", "https://a.example/b/c"),
+    (
+        "expose: {allowed_hosts: [Agents.Example.com, '*.example.com', my_agent, '*', '[::1]']}",
+        "expose.allowed_hosts",
+        ("agents.example.com", "*.example.com", "my_agent", "*", "[::1]"),
+    ),
+    (
+        "expose: {trusted_proxies: [10.0.0.7, 10.0.0.0/8, '::1', '*']}",
+        "expose.trusted_proxies",
+        ("10.0.0.7", "10.0.0.0/8", "::1", "*"),
+    ),
     ("expose: {public_url: }", "expose.public_url", None),
     ("expose: {port: 65535}", "expose.port", 65535),
     ('expose: {port: "8081"}', "expose.port", 8081),

@@ -28,6 +28,9 @@ stopped = threading.Event()
 
 async def agent(payload: dict[str, Any], context: Any) -> str:
     try:
+        if payload["tokens"] < 0:
+            await context.emit_token("before")
+            raise ValueError("the password is s3cret")
         for number in range(payload["tokens"]):
             await context.emit_token(f"t{number}")
             await asyncio.sleep(payload.get("pause", 0))
@@ -86,9 +89,23 @@ def test_the_frames_are_those_of_the_server(url: str) -> None:
         httpx_sse.connect_sse(client, "GET", f"{url}?tokens=3") as got,
     ):
         assert got.response.headers["content-type"].startswith("text/event-stream")
-        assert got.response.headers["cache-control"] == "no-cache"
+        assert got.response.headers["cache-control"] == "no-cache, no-transform"
         events = [(event.event, json.loads(event.data)["sequence"]) for event in got.iter_sse()]
     assert events == [("started", 1), ("token", 2), ("token", 3), ("token", 4), ("complete", 5)]
+
+
+def test_an_agent_that_fails_ends_in_an_error_event(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        httpx.Client(timeout=DEADLINE) as client,
+        httpx_sse.connect_sse(client, "GET", f"{url}?tokens=-1") as got,
+    ):
+        events = [json.loads(event.data) for event in got.iter_sse()]
+    assert [event["type"] for event in events] == ["started", "token", "error"]
+    assert [event["sequence"] for event in events] == [1, 2, 3]
+    assert events[2]["code"] == "AGENT_ERROR"
+    assert events[2]["error"] == "ValueError"
+    assert "s3cret" not in json.dumps(events)
+    assert "s3cret" in caplog.text, "the log says why"
 
 
 def test_a_reader_that_leaves_stops_the_agent(url: str) -> None:
@@ -113,3 +130,40 @@ async def test_json_strings_are_framed_as_they_are() -> None:
     assert [frame.split("\n")[0] for frame in frames] == ["event: started", "event: token", "event: complete"]
     assert all(frame.endswith("}\n\n") for frame in frames)
     assert json.loads(frames[1].split("data: ")[1])["content"] == json.loads(lines[1])["content"]
+
+
+@pytest.mark.parametrize("serialize", [False, True])
+async def test_a_failure_follows_the_last_event(serialize: bool) -> None:
+    async def failing() -> Any:
+        async for event in HandlerAdapter(agent).invoke_stream({"tokens": 1}, serialize=serialize):
+            yield event
+        raise OSError("after its end")
+
+    sent = await _sent(EventStreamResponse(failing()))
+    assert sent.count("event: complete") == 1
+    assert "event: error" not in sent, "a stream has one terminal event"
+
+    async def lost() -> Any:
+        async for event in HandlerAdapter(agent).invoke_stream({"tokens": 2}, serialize=serialize):
+            yield event
+            if "token" in str(event).lower():
+                raise OSError("in its middle")
+
+    frame = (await _sent(EventStreamResponse(lost()))).strip().split("\n\n")[-1]
+    kind, data = frame.split("\n")
+    last = json.loads(data.removeprefix("data: "))
+    assert (kind, last["error"], last["sequence"]) == ("event: error", "OSError", 3)
+
+
+async def _sent(response: Any) -> str:
+    body = b""
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal body
+        body += message.get("body", b"")
+
+    await response({"type": "http"}, receive, send)
+    return body.decode()

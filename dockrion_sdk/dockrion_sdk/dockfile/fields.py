@@ -6,6 +6,7 @@ where the file was read (see `explain`).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ class Shown:
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, section 5.6.2
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#@*,]+")  # RFC 6454, section 7
+_HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _NOT_IN_BASE = re.compile(r"[^!-~]|[?#@\\]")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 _STREAMINGS = ("sse", "websocket", "none")
@@ -154,6 +156,38 @@ def _origin(value: Any) -> Any:
     return value
 
 
+def _host_pattern(value: Any) -> Any:
+    if value == "*":
+        return value
+    name = value.lower().rstrip(".") if isinstance(value, str) else ""
+    if not (len(name) <= 253 and (_HOST_NAME.fullmatch(name) or _is_address(name.strip("[]")))):
+        hint = "for example agents.example.com, or *.example.com for all names below it; no port, no scheme"
+        raise fault("expected the name of a host, or *", hint=hint)
+    return name
+
+
+def _proxy(value: Any) -> Any:
+    if value != "*" and not (isinstance(value, str) and _is_network(value)):
+        raise fault("expected an IP address, a network or *", hint="for example 10.0.0.7 or 10.0.0.0/8")
+    return value
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _public_url(value: Any) -> Any:
     if value is None:
         return None
@@ -231,6 +265,8 @@ Streamings = Annotated[
 ]
 Protocols = Annotated[tuple[Literal["a2a"], ...], BeforeValidator(_protocols), Shown("list of `a2a`")]
 Origin = Annotated[str, BeforeValidator(_origin), Shown("origin, or `*`")]
+HostPattern = Annotated[str, BeforeValidator(_host_pattern), Shown("name of a host, `*.NAME`, or `*`")]
+Proxy = Annotated[str, BeforeValidator(_proxy), Shown("IP address, network, or `*`")]
 Method = Annotated[str, BeforeValidator(_method), Shown("HTTP method")]
 PublicURL = Annotated[str | None, BeforeValidator(_public_url), Shown("URL, `http` or `https`")]
 Allowed = Annotated[

@@ -21,6 +21,7 @@ from .fields import (
     AuthMode,
     Count,
     HeaderName,
+    HostPattern,
     JSONSchema,
     LogStyle,
     Method,
@@ -28,6 +29,7 @@ from .fields import (
     Origin,
     Port,
     Protocols,
+    Proxy,
     PublicURL,
     Seconds,
     Streamings,
@@ -113,11 +115,14 @@ class IOSchema(Section):
 
 
 class CORS(Section):
-    """`expose.cors`: which browser origins may call, and with which methods. No origins: no CORS."""
+    """`expose.cors`: which browser origins may call, and with which methods.
+
+    Pages of any other origin are refused, over HTTP and WebSockets alike.
+    """
 
     origins: tuple[Origin, ...] = Field(
         default=(),
-        description="The origins whose pages may call; `*` is any, none is no CORS.",
+        description="The origins whose pages may call besides the server's own; `*` is any.",
         examples=[["https://app.example.com"]],
     )
     methods: tuple[Method, ...] = Field(
@@ -128,6 +133,7 @@ class CORS(Section):
 class Expose(Section):
     """`expose`: how the server is reached.
 
+    A listed `*.example.com` stands for every name below `example.com`, and `*` for every name at all.
     `playground` is the page at `/`, which needs what `rest` tells. `port` 0 takes any free port;
     `public_url` is where clients find the server, in place of what a request says; `streaming` is empty
     for `none`; `protocols` are spoken besides, over the runs; `max_body_bytes` is in bytes;
@@ -147,11 +153,25 @@ class Expose(Section):
     )
     playground: bool = Field(default=True, description="Serve the page at `/`; there is none without `rest`.")
     port: Port = Field(default=8080, description="The port; 0 takes any free one.")
-    host: NonEmpty = Field(default="0.0.0.0", description="The address to listen on.")
+    host: NonEmpty = Field(
+        default="127.0.0.1",
+        description="The address to listen on; `0.0.0.0` is every interface of the machine.",
+    )
+    allowed_hosts: tuple[HostPattern, ...] = Field(
+        default=(),
+        description="Names in `Host` that are answered, besides `localhost`, IP addresses, `host` and the "
+        "one in `public_url`. Others are refused: always without auth, with auth if names are listed here.",
+        examples=[["agents.example.com"]],
+    )
     public_url: PublicURL = Field(
         default=None,
         description="Where clients find the server, if not where their requests say: behind a proxy.",
         examples=["https://example.com/agents/mine"],
+    )
+    trusted_proxies: tuple[Proxy, ...] = Field(
+        default=(),
+        description="The proxies whose `X-Forwarded-Prefix` and `X-Forwarded-Proto` are believed.",
+        examples=[["10.0.0.0/8"]],
     )
     cors: CORS = CORS()
     max_body_bytes: Count = Field(default=10 * 1024 * 1024, description="Larger bodies get 413.")

@@ -17,11 +17,11 @@ from dockrion_events import BackendUnavailable
 from dockrion_sdk import Dockfile, DockfileError, load_dockfile
 
 from ..app import create_app
-from ..auth import authenticator
+from ..auth import Authenticator, authenticator
 from ..redaction import redactor
 from ..runs.service import event_backend
 from ..server import bind
-from .announce import auth_line
+from .announce import address, auth_line, is_loopback, reach
 from .environment import environment_file, unset_variables
 from .failure import Failure, describe
 from .waiting import waiting
@@ -106,11 +106,11 @@ def project(path: Path, env_file: Path | None, *, named: bool) -> Iterator[Check
         yield from _problems(error)
         return
     redact = redactor(dockfile, os.environ, guard.secrets if guard else ())
-    for check in _checks(dockfile):
+    for check in _checks(dockfile, guard):
         yield check._replace(message=redact(check.message), fix=redact(check.fix))
 
 
-def _checks(dockfile: Dockfile) -> Iterator[Check]:
+def _checks(dockfile: Dockfile, guard: Authenticator | None) -> Iterator[Check]:
     yield Check("dockfile", "ok", str(dockfile.file))
     for warning in dockfile.warnings:
         yield Check("dockfile", "warning", warning, "remove it, or mend its name")
@@ -120,6 +120,9 @@ def _checks(dockfile: Dockfile) -> Iterator[Check]:
     yield check
     yield from _store(dockfile)
     yield _port(dockfile)
+    yield from _exposure(dockfile)
+    for warning in guard.warnings if guard else ():
+        yield Check("keys", "warning", *warning.split("; ", 1))
 
 
 def _environment_file(file: Path) -> Check:
@@ -216,4 +219,17 @@ def _port(dockfile: Dockfile) -> Check:
     except (OSError, UnicodeError) as error:
         what, _, mend = str(error).partition("; ")
         return Check("port", "failed", what, mend or "end what listens there, or change expose.port")
-    return Check("port", "ok", f"{host}:{port} is free" if port else "any free one is taken")
+    free = f"{address(host, port)} is free" if port else f"any free one on {host} is taken"
+    return Check("port", "ok", f"{free}; reached by {reach(host)}")
+
+
+def _exposure(dockfile: Dockfile) -> Iterator[Check]:
+    """Report an agent that others may call as they like."""
+    host = dockfile.expose.host
+    if dockfile.auth.mode == "none" and not is_loopback(host):
+        yield Check(
+            "exposure",
+            "failed",
+            f"the server listens on {host}, reached by {reach(host)}, and asks nobody for a key",
+            "set auth.mode: api_key, or expose.host: 127.0.0.1",
+        )

@@ -17,6 +17,7 @@ from .checks import Check, installation, project
 from .failure import FAILED, Teller
 from .logs import log_to_stderr
 from .options import HERE
+from .printable import escaped_json, printable_line
 
 _MARKS: Final = {
     "ok": ("✓", "green"),
@@ -39,7 +40,7 @@ def examine(path: Path | None, env_file: Path | None, teller: Teller, *, json: b
         ok = all(check.status != "failed" for check in found)
         if json:
             checks = [{name: value for name, value in check._asdict().items() if value} for check in found]
-            out.write(encode_json({"ok": ok, "checks": checks}).decode() + "\n")
+            out.write(escaped_json(encode_json({"ok": ok, "checks": checks}).decode()) + "\n")
     return 0 if ok else FAILED
 
 
@@ -50,7 +51,7 @@ def _all(path: Path | None, env_file: Path | None) -> Iterator[Check]:
 
 def _line(check: Check) -> Text:
     mark, style = _MARKS[check.status]
-    line = Text.assemble((mark, style), f" {check.name:11} {check.message}")
+    line = Text.assemble((mark, style), f" {check.name:11} {printable_line(check.message)}")
     if check.fix and check.status != "ok":
-        line.append(f"\n  {'':11} {check.fix}", "bold")
+        line.append(f"\n  {'':11} {printable_line(check.fix)}", "bold")
     return line

@@ -14,6 +14,8 @@ import typer
 
 from dockrion_events import DockrionError, encode_json
 
+from .printable import escaped_json, printable
+
 FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
@@ -44,7 +46,9 @@ class Teller:
 
     def say(self, text: str) -> None:
         """Write lines to stderr."""
-        print("\n".join(self.redact(line) for line in text.splitlines()), file=sys.stderr, flush=True)
+        print(
+            "\n".join(printable(self.redact(line)) for line in text.splitlines()), file=sys.stderr, flush=True
+        )
 
     def failure(self, error: BaseException) -> int:
         """Tell of a failure and return the exit code it stands for."""
@@ -53,7 +57,7 @@ class Teller:
         code = FAILED
         if self.as_json:
             document = self._redacted({"error": error_document(error)})
-            print(encode_json(document).decode(), flush=True)
+            print(escaped_json(encode_json(document).decode()), flush=True)
         if isinstance(error, Failure):
             self._two_lines(error.what, error.mend)
             code = error.code

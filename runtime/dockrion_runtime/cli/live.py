@@ -26,7 +26,8 @@ from dockrion_events import (
     TokenEvent,
 )
 
-from .plain import line, printable
+from .plain import line
+from .printable import printable, printable_line
 from .steps import Step, StepTree, duration
 
 BAR_WIDTH: Final = 24
@@ -66,7 +67,7 @@ class LiveView:
         with self._lock:
             match event:
                 case StartedEvent():
-                    self._agent = event.agent_name
+                    self._agent = printable_line(event.agent_name)
                 case TokenEvent():
                     self._text.append(event.content)
                 case StepEvent():
@@ -89,7 +90,7 @@ class LiveView:
     def _drawing(self) -> RenderableType:
         with self._lock:
             lines = [_step_line(step) for step in self._tree.steps]
-            lines += [Text(f"· {printable(note)}", style="dim", overflow="fold") for note in self._notes]
+            lines += [Text(f"· {printable_line(note)}", style="dim", overflow="fold") for note in self._notes]
             bars = self._bars()
             text = "".join(self._text if self._closed else self._text[-TAIL_CHARS:])
             end = self._last_line(bool(text))
@@ -109,10 +110,10 @@ class LiveView:
         table = Table.grid(padding=(0, 1))
         for step, event in self._progress.items():
             table.add_row(
-                printable(step),
+                printable_line(step),
                 ProgressBar(total=1.0, completed=event.progress, width=BAR_WIDTH),
                 f"{event.progress:4.0%}",
-                Text(printable(event.message or ""), style="dim"),
+                Text(printable_line(event.message or ""), style="dim"),
             )
         return table
 
@@ -122,11 +123,11 @@ class LiveView:
             return Text("stopped", style="yellow") if self._closed else self._spinner
         if isinstance(end, CompleteEvent):
             done = Text(f"{self._agent} is done after {end.latency_seconds:.2f} s", style="green")
-            return done if has_text else Group(Text(printable(line(end))), done)
-        return Text(printable(line(end)), style="red" if isinstance(end, ErrorEvent) else "yellow")
+            return done if has_text else Group(Text(printable_line(line(end))), done)
+        return Text(printable_line(line(end)), style="red" if isinstance(end, ErrorEvent) else "yellow")
 
 
 def _step_line(step: Step) -> Text:
     mark = Text("✓ ", style="green") if step.done else Text("… ", style="yellow")
-    name = Text("  " * step.depth + printable(step.name) + " ")
+    name = Text("  " * step.depth + printable_line(step.name) + " ")
     return Text.assemble(mark, name, Text(duration(step.duration_ms), style="dim"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
@@ -18,8 +19,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from ..observability.correlation import current_ids
 from ..stream import failure_event
 from .failure import Teller
+from .printable import escaped_json, escaped_line, printable
 
 _OURS: Final = ("dockrion", "dockrion_events", "dockrion_adapters", "dockrion_sdk", "uvicorn", "asyncio")
+
+_OF_MANY_LINES: Final = ("exception", "stack")
+_LIKE_A_RECORD: Final = re.compile(r"^(?=\d\d:\d\d:\d\d)", re.MULTILINE)
 
 _DEEPEST: Final = 10
 """Levels of a value in a record that are looked through; deeper ones are shown as their repr."""
@@ -68,8 +73,10 @@ def _for_people(redact: Processor) -> logging.Formatter:
     return _formatter(
         [],
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        _traceback_apart,
         redact,
         _unsaid,
+        _steering_nothing,
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
             pad_event_to=0,
@@ -86,6 +93,7 @@ def _for_programs(redact: Processor) -> logging.Formatter:
         _traceback_apart,
         redact,
         structlog.processors.JSONRenderer(default=repr, ensure_ascii=False),
+        lambda _, __, line: escaped_json(str(line)),
     )
 
 
@@ -123,6 +131,24 @@ def _traceback_apart(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
     if found and "exception" not in record:
         record["event"], record["exception"] = message, f"Traceback {rest}"
     return record
+
+
+def _steering_nothing(_: WrappedLogger, __: str, record: EventDict) -> EventDict:
+    """Keep each text on its line: what is logged cannot pass for another record."""
+    return {
+        key: _set_apart(value) if key in _OF_MANY_LINES else _shown(value) for key, value in record.items()
+    }
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return escaped_line(value)
+    return value if value is None or isinstance(value, bool | int | float) else escaped_line(repr(value))
+
+
+def _set_apart(value: Any) -> Any:
+    """Return a traceback in which no line looks like the beginning of a record."""
+    return _LIKE_A_RECORD.sub("  ", printable(value)) if isinstance(value, str) else value
 
 
 def _redacting(redact: Callable[[str], str]) -> Processor:

@@ -19,6 +19,7 @@ from ..stream import OutputInvalid
 from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import TRACEBACK_HINT, Failure, Teller, describe
 from .logs import log_to_stderr
+from .printable import escaped_json
 from .waiting import waiting
 
 
@@ -38,7 +39,7 @@ def execute_once(text: str, path: Path, env_file: Path | None, teller: Teller, *
                     output = await _output(service, data)
                 latency = time.monotonic() - started
             shown = invocation(service, output, latency) if json else msgspec.json.format(output, indent=2)
-            out.write(shown.decode() + "\n")
+            out.write(escaped_json(shown.decode()) + "\n")
             return 0
 
         return run_agent(main())

@@ -21,6 +21,7 @@ from dockrion_events import (
     encode_json,
 )
 
+from .printable import escaped_json, printable_line
 from .steps import duration
 
 _LONGEST = 500
@@ -34,7 +35,7 @@ class JSONView:
 
     def show(self, item: AnyEvent) -> None:
         json = item.json if isinstance(item, EncodedEvent) else encode_json(item)
-        print(json.decode(), file=self._out, flush=True)
+        print(escaped_json(json.decode()), file=self._out, flush=True)
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -56,13 +57,13 @@ class PlainView:
     def show(self, item: AnyEvent) -> None:
         event = item.decode() if isinstance(item, EncodedEvent) else item
         if isinstance(event, TokenEvent):
-            self._out.write(event.content)
+            self._out.write(event.content)  # to a program or a file: a terminal has another view
             self._out.flush()
             if event.content:
                 self._within_line = self._glued = not event.content.endswith("\n")
         else:
             between = "\n" if self._glued and self._together else ""
-            print(f"{between}{line(event)}", file=sys.stderr, flush=True)
+            print(f"{between}{printable_line(line(event))}", file=sys.stderr, flush=True)
             self._glued = False
 
     def close(self) -> None:
@@ -110,10 +111,3 @@ def brief(value: Any, longest: int | None = _LONGEST) -> str:
     """Write a value as JSON on one line, cut where it is long."""
     text = encode_json(value).decode()
     return text if longest is None or len(text) <= longest else text[:longest] + "…"
-
-
-def printable(text: str) -> str:
-    """Replace control characters of an agent's, which would steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

@@ -131,6 +131,7 @@ io_schema:
 expose:
   streaming: {streaming}    # sse serves POST /invoke/stream, none does not; POST /invoke is there anyway
   port: 8080
+  host: 127.0.0.1    # this machine only; 0.0.0.0 is every interface: turn auth on first
 
 streaming:
 {runs}  events:

@@ -14,7 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
-from ..problems import PROBLEM_JSON, overloaded, problem_body
+from ..problems import PROBLEM_HEADERS, overloaded, problem_body
 from .agent import checked_dockfile
 from .environment import environment_file, unset_variables
 from .failure import Teller, told
@@ -59,7 +59,7 @@ async def not_loaded(scope: Scope, _: Receive, send: Send) -> None:
     if scope["type"] == ScopeType.WEBSOCKET:
         await send({"type": "websocket.close", "code": 1013, "reason": NOT_LOADED.detail})
         return
-    headers = [(b"content-type", PROBLEM_JSON.encode())]
+    headers = [*PROBLEM_HEADERS]
     headers += [(name.lower().encode(), value.encode()) for name, value in NOT_LOADED.headers.items()]
     await send({"type": "http.response.start", "status": NOT_LOADED.status, "headers": headers})
     await send({"type": "http.response.body", "body": problem_body(NOT_LOADED), "more_body": False})

@@ -15,7 +15,7 @@ from rich.text import Text
 from dockrion_events import encode_json
 from dockrion_sdk.client import Run
 
-from .plain import printable
+from .printable import escaped_json, printable_line
 from .remote import Server, connected, show_events
 from .steps import duration
 
@@ -31,7 +31,7 @@ def show_list(server: Server, limit: int, *, json: bool) -> None:
         found = list(islice(client.runs.list(page_size=min(limit, 500)), limit))
     if json:
         for run in found:
-            print(encode_json(_document(run)).decode())
+            print(escaped_json(encode_json(_document(run)).decode()))
     elif found:
         _print_table(found)
     else:
@@ -43,7 +43,7 @@ def show_run(server: Server, run_id: str, *, json: bool) -> None:
     with connected(server) as client:
         run = client.runs.get(run_id)
     if json:
-        print(encode_json(_document(run)).decode())
+        print(escaped_json(encode_json(_document(run)).decode()))
     else:
         _print_run(run)
 
@@ -65,7 +65,7 @@ def cancel_run(server: Server, run_id: str, reason: str | None, *, json: bool) -
     with connected(server) as client:
         client.runs.cancel(run_id, reason=reason)
     if json:
-        print(encode_json({"run_id": run_id, "status": "cancelled"}).decode())
+        print(escaped_json(encode_json({"run_id": run_id, "status": "cancelled"}).decode()))
     else:
         print(f"{run_id} is cancelled")
 
@@ -95,15 +95,22 @@ def _print_run(run: Run) -> None:
     if run.error is not None:
         rows.append(("error", f"{run.error.get('code')}: {run.error.get('error')}"))
     for name, value in rows:
-        print(f"{name:8} {printable(value)}")
+        print(f"{name:8} {printable_line(value)}")
     if run.status == "completed":
-        print(msgspec.json.format(encode_json(run.output), indent=2).decode())
+        print(escaped_json(msgspec.json.format(encode_json(run.output), indent=2).decode()))
 
 
 def _print_table(found: Iterable[Run]) -> None:
     header = ("RUN", "STATUS", "CREATED", "TOOK", "EVENTS")
     rows = [
-        (run.run_id, run.status, _time(run.created_at), _took(run), str(run.last_sequence)) for run in found
+        (
+            printable_line(run.run_id),
+            printable_line(run.status),
+            _time(run.created_at),
+            _took(run),
+            str(run.last_sequence),
+        )
+        for run in found
     ]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     console = Console(highlight=False)

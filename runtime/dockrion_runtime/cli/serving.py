@@ -58,11 +58,12 @@ def serve_agent(
         expose = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
     if settings.playground is not None:
         expose = expose.model_copy(update={"playground": settings.playground})
+    host = expose.host if settings.host is None else settings.host
+    port = expose.port if settings.port is None else settings.port
+    expose = expose.model_copy(update={"host": host, "port": port})
     dockfile = dockfile.model_copy(update={"expose": expose})
     if not settings.executing:
         needs_shared_store(dockfile, "--no-executor leaves runs to other processes")
-    host = expose.host if settings.host is None else settings.host
-    port = expose.port if settings.port is None else settings.port
     monitor = watched(dockfile, host, settings.metrics_port)
     with waiting("loading the agent"):
         app = create_app(dockfile, executing=settings.executing, monitor=monitor)

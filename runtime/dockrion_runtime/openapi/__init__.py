@@ -18,7 +18,7 @@ from .operation import (
     stream,
     text,
 )
-from .page import assets_router, openapi_config
+from .page import openapi_config
 
 __all__ = [
     "ANY_CODE",
@@ -26,7 +26,6 @@ __all__ = [
     "Headers",
     "JSONSchema",
     "answer",
-    "assets_router",
     "header",
     "nothing",
     "openapi_config",

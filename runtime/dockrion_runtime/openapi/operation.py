@@ -32,6 +32,11 @@ Headers: TypeAlias = dict[str, OpenAPIHeader | Reference]
 ANY_CODE: Final = "…"
 """Stands for the codes of the agent's own."""
 
+_EVERYWHERE: Final = {
+    403: ("ORIGIN_NOT_ALLOWED",),
+    421: ("HOST_NOT_ALLOWED",),
+    500: ("INTERNAL_ERROR",),
+}
 _WHEN_TO_RETURN: Final = (429, 503)
 
 
@@ -120,9 +125,9 @@ class Describer:
     ) -> type[Operation]:
         """Return what Litestar takes to describe one operation.
 
-        401 is added where a key is needed, and 500 everywhere.
+        401 is added where a key is needed; 403, 421 and 500 everywhere.
         """
-        refused: dict[int, Sequence[str]] = {500: ("INTERNAL_ERROR",), **(refusals or {})}
+        refused: dict[int, Sequence[str]] = {**_EVERYWHERE, **(refusals or {})}
         secured = self._auth.mode != "none" and not open_to_all
         if secured:
             refused[401] = ("UNAUTHORIZED",)

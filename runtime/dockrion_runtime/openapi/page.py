@@ -3,23 +3,83 @@ it works without a network."""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from litestar.handlers import HTTPRouteHandler
+from litestar import MediaType, Request, Response, get
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, Reference, SecurityScheme
+from litestar.params import FromPath
 from litestar.router import Router
-from litestar.static_files import create_static_files_router
 
 from dockrion_sdk import Dockfile
 
+from ..front.prefix import prefix_of
 from .schemas import components
 
-ASSETS: Final = "/docs/assets"
+DOCS: Final = "/docs"
+_OURS: Final = "page.js"
+_ASSETS: Final = {
+    _OURS: "text/javascript",
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+}
+"""The files that the page loads, of the many that the package ships, and their media types."""
+
+_POLICY: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
+
+_HTML: Final = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{docs}/assets/swagger-ui.css">
+<script src="{docs}/assets/swagger-ui-bundle.js" defer></script>
+<script src="{docs}/assets/page.js" defer></script>
+</head>
+<body><div id="page" data-document="{docs}/openapi.json"></div></body>
+</html>
+"""
+
+
+class _Page(OpenAPIRenderPlugin):
+    """The page, in Swagger UI. All its addresses are below the prefix at which the client has found it."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/", media_type=MediaType.HTML)
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        title = openapi_schema["info"]["title"]
+        docs = prefix_of(request.scope) + DOCS
+        return _HTML.format(title=html.escape(title), docs=html.escape(docs)).encode()
+
+
+class _Document(JsonRenderPlugin):
+    """The document, with the address at which the client has found the server."""
+
+    def __init__(self, public_url: str | None) -> None:
+        super().__init__(path="/openapi.json")
+        self._public_url = public_url
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        url = self._public_url or prefix_of(request.scope) or "/"
+        return super().render(request, {**openapi_schema, "servers": [{"url": url}]})
 
 
 class _Components(Components):
@@ -39,20 +99,16 @@ class _Components(Components):
 
 def openapi_config(dockfile: Dockfile, version: str) -> OpenAPIConfig:
     """Describe the API at ``/docs/openapi.json``, with a page at ``/docs``."""
-    page = SwaggerRenderPlugin(
-        js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        css_url=f"{ASSETS}/swagger-ui.css",
-        standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
-        path="/",
-        favicon='<link rel="icon" href="data:,">',
-    )
     schemes = _security_schemes(dockfile)
     return OpenAPIConfig(
         title=dockfile.agent.name,
         version=version,
         description=dockfile.agent.description or None,
-        path="/docs",
-        render_plugins=[page, JsonRenderPlugin(path="/openapi.json")],
+        path=DOCS,
+        openapi_router=Router(
+            DOCS, route_handlers=[_asset_route()], include_in_schema=False, response_headers=_POLICY
+        ),
+        render_plugins=[_Page(), _Document(dockfile.expose.public_url)],
         components=_Components(lambda: components(dockfile), schemes),
         security=[{name: []} for name in schemes] or None,
         use_handler_docstrings=False,
@@ -71,11 +127,22 @@ def _security_schemes(dockfile: Dockfile) -> dict[str, SecurityScheme | Referenc
     return schemes
 
 
-def assets_router() -> Router | HTTPRouteHandler:
-    """Serve the page's assets from the package that ships them."""
+def _asset_route() -> Any:
+    @get("/assets/{name:str}")
+    async def asset(name: FromPath[str]) -> Response[bytes]:
+        if name not in _ASSETS:
+            raise NotFoundException
+        # A server that was updated has another version of them, under the same names.
+        return Response(_asset(name), media_type=_ASSETS[name], headers={"Cache-Control": "no-cache"})
+
+    return asset
+
+
+@cache
+def _asset(name: str) -> bytes:
+    if name == _OURS:
+        return files(__package__).joinpath(name).read_bytes()
     spec = find_spec("swagger_ui")
     assert spec is not None
     assert spec.origin is not None
-    return create_static_files_router(
-        path=ASSETS, directories=[Path(spec.origin).parent / "static"], include_in_schema=False
-    )
+    return (Path(spec.origin).parent / "static" / name).read_bytes()

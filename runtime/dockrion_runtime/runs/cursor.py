@@ -18,8 +18,9 @@ AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
 def position(connection: AnyConnection) -> int:
     """Return the sequence behind which the client wants to read on. Raises `Problem`."""
-    text = connection.query_params.get("from_sequence", "")
-    after = max(_unsigned("from_sequence", text) - 1, 0) if text else 0
+    text = connection.query_params.get("from_sequence")
+    after = 0 if text is None else max(_unsigned("from_sequence", text) - 1, 0)
+    # An EventSource that has seen no id may send an empty header: it has seen nothing.
     seen = connection.headers.get("last-event-id")
     return _unsigned("Last-Event-ID", seen) if seen else after
 

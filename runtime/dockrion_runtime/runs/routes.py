@@ -20,7 +20,8 @@ from dockrion_events.bus.names import run_id_of, run_key
 
 from ..answers import AcceptedRun, CancelledRun, Run, RunError, RunPage
 from ..auth import owner_of
-from ..problems import Problem, handle_problem, unavailable
+from ..front.prefix import prefix_of
+from ..problems import Problem, handle_problem, not_started, unavailable
 from ..service import Service
 from ..tickets.signing import PURPOSE
 from ..wire import Answer, AnyRequest, header, query
@@ -58,10 +59,12 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
             idempotency_key=header(request, b"idempotency-key"),
         )
         run_id = run_id_of(record.key)
-        headers = ((b"location", b"/runs/" + run_id.encode()), (b"x-request-id", request_id.encode()))
+        prefix = prefix_of(request.scope)
+        location = f"{prefix}/runs/{run_id}"
+        headers = ((b"location", location.encode()), (b"x-request-id", request_id.encode()))
         if not new:
-            return Answer(shown_run(record), 200, *headers)
-        accepted = AcceptedRun(run_id, record.status, _events_url(run_id), record.created_at)
+            return Answer(shown_run(record, prefix), 200, *headers)
+        accepted = AcceptedRun(run_id, record.status, _events_url(prefix, run_id), record.created_at)
         return Answer(accepted, 202, *headers)
 
     @get(
@@ -77,7 +80,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         found = await runs.page(owner_of(request), limit=limit + 1, before=before)
         more = len(found) > limit
         return RunPage(
-            [shown_run(record) for record in found[:limit]],
+            [shown_run(record, prefix_of(request.scope)) for record in found[:limit]],
             _cursor_behind(found[limit - 1]) if more else None,
         )
 
@@ -89,7 +92,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         operation_class=described.show(),
     )
     async def show(request: AnyRequest, run_id: FromPath[str]) -> Run:
-        return shown_run(await runs.get(owner_of(request), run_id))
+        return shown_run(await runs.get(owner_of(request), run_id), prefix_of(request.scope))
 
     @get(
         "/runs/{run_id:str}/events",
@@ -137,12 +140,15 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
 def handle_unavailable(request: AnyRequest, error: BackendUnavailable) -> Response[bytes]:
     """Answer for a store that does not."""
+    service: Service = request.app.state.service
+    if not service.ready:
+        return handle_problem(request, not_started())
     log.warning("%s", error)
     return handle_problem(request, unavailable())
 
 
-def shown_run(record: RunRecord) -> Run:
-    """Return a run as its owner sees it."""
+def shown_run(record: RunRecord, prefix: str) -> Run:
+    """Return a run as its owner sees it; ``prefix`` stands before the server's paths."""
     run_id = run_id_of(record.key)
     shown = Run(
         run_id=run_id,
@@ -153,7 +159,7 @@ def shown_run(record: RunRecord) -> Run:
         ended_at=record.ended_at or UNSET,
         first_sequence=record.first_sequence,
         last_sequence=record.last_sequence,
-        events_url=_events_url(run_id),
+        events_url=_events_url(prefix, run_id),
     )
     if record.terminal is not None:
         end = msgspec.json.decode(record.terminal.json, type=dict[str, msgspec.Raw])
@@ -166,8 +172,8 @@ def shown_run(record: RunRecord) -> Run:
     return shown
 
 
-def _events_url(run_id: str) -> str:
-    return f"/runs/{run_id}/events"
+def _events_url(prefix: str, run_id: str) -> str:
+    return f"{prefix}/runs/{run_id}/events"
 
 
 def _page_size(request: AnyRequest) -> int:

@@ -8,7 +8,9 @@ from urllib.parse import unquote_plus
 from litestar.connection import ASGIConnection
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-_STATE: Final = "dockrion_tickets"
+_TICKETS: Final = "dockrion.tickets"
+"""The member of a scope that holds the tickets of a request; absent where it came with none."""
+
 _NO_REFERRER: Final = (b"referrer-policy", b"no-referrer")
 
 
@@ -26,8 +28,9 @@ def hide_tickets(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
             return
         scope["query_string"] = b"&".join(part for part in parts if part not in found)
-        state: dict[str, Any] = scope.setdefault("state", {})
-        state[_STATE] = [unquote_plus(part.partition(b"=")[2].decode("latin-1")) for part in found]
+        tickets = [unquote_plus(part.partition(b"=")[2].decode("latin-1")) for part in found]
+        members: dict[str, Any] = scope  # type: ignore[assignment]  # ASGI lets a scope have more of them
+        members[_TICKETS] = tickets
 
         async def unreferred(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -48,5 +51,5 @@ def ticket_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
 
     Of several none is good: the text that is returned then is no ticket.
     """
-    found: list[str] = connection.scope["state"].get(_STATE, [])
+    found: list[str] = connection.scope.get(_TICKETS, [])  # type: ignore[assignment]
     return found[0] if len(found) == 1 else ("" if found else None)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from litestar import post
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 
 from ..answers import RunTicket, SocketTicket
 from ..auth import Authenticator, owner_of
+from ..front.prefix import prefix_of
 from ..openapi import Describer, Headers, answer, header
 from ..runs.described import RUN_ID, STORE
 from ..runs.service import Runs
 from ..service import Service
 from ..wire import Answer, AnyRequest
 from .signing import SECONDS
-
-_NO_STORE: Final = (b"cache-control", b"no-store")
 
 
 def ticket_routes(service: Service, runs: Runs | None, guard: Authenticator | None) -> list[BaseRouteHandler]:
@@ -47,12 +44,13 @@ def ticket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
         owner = owner_of(request)
         await runs.get(owner, run_id)
         ticket = guard.tickets.make("run", owner, run_id) if guard else None
+        run = f"{prefix_of(request.scope)}/runs/{run_id}"
         given = RunTicket(
-            ticket=ticket, expires_in=_seconds(ticket), events_url=_with(ticket, f"/runs/{run_id}/events")
+            ticket=ticket, expires_in=_seconds(ticket), events_url=_with(ticket, f"{run}/events")
         )
         if sockets:
-            given.ws_url = _with(ticket, f"/runs/{run_id}/ws")
-        return Answer(given, 201, _NO_STORE)
+            given.ws_url = _with(ticket, f"{run}/ws")
+        return Answer(given, 201)
 
     @post(
         "/ticket",
@@ -63,8 +61,9 @@ def ticket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
     )
     async def for_socket(request: AnyRequest) -> Answer:
         ticket = guard.tickets.make("socket", owner_of(request)) if guard else None
-        given = SocketTicket(ticket=ticket, expires_in=_seconds(ticket), ws_url=_with(ticket, "/invoke/ws"))
-        return Answer(given, 201, _NO_STORE)
+        address = f"{prefix_of(request.scope)}/invoke/ws"
+        given = SocketTicket(ticket=ticket, expires_in=_seconds(ticket), ws_url=_with(ticket, address))
+        return Answer(given, 201)
 
     handlers: list[BaseRouteHandler] = []
     if runs is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from litestar import websocket
 from litestar.exceptions import WebSocketDisconnect
@@ -16,7 +16,8 @@ from litestar.params import FromPath
 from dockrion_events import BackendUnavailable
 
 from ..auth import OPEN, Authenticator, owner_of
-from ..problems import PROBLEM_JSON, Problem, problem_body, unavailable
+from ..front.door import refuse
+from ..problems import Problem, not_started, unavailable
 from ..runs.cursor import position, timeout
 from ..runs.service import Runs
 from ..service import Service
@@ -78,7 +79,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
             return
         except BackendUnavailable as error:
             log.warning("%s", error)
-            await _refuse(socket, unavailable())
+            await _refuse(socket, unavailable() if service.ready else not_started())
             return
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -115,17 +116,7 @@ def _subprotocol(socket: AnySocket) -> str | None:
 
 
 async def _refuse(socket: AnySocket, problem: Problem) -> None:
-    """Answer the request for a socket with a problem document, where the server can; else close it."""
-    if "websocket.http.response" not in (socket.scope.get("extensions") or {}):
-        await socket.close(UNEXPECTED, problem.code)
-        return
-    await socket.receive()  # the request itself
-    headers = [(b"content-type", PROBLEM_JSON.encode())]
-    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
-    start: Any = {"type": "websocket.http.response.start", "status": problem.status, "headers": headers}
-    body: Any = {"type": "websocket.http.response.body", "body": problem_body(problem)}
-    await socket.send(start)
-    await socket.send(body)
+    await refuse(problem, socket.scope, socket.receive, socket.send)
 
 
 async def _frames(socket: AnySocket, line: Line, take: Callable[[str], Awaitable[None]] | None) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Final
 import msgspec
 
 from dockrion_events import CancelledEvent, HeartbeatEvent, as_text, encode_json
-from dockrion_events.bus.names import ID_RULE, is_id
+from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 
 from ..observability.correlation import correlate
 from ..problems import Problem, problem_body
@@ -92,9 +92,10 @@ class Session:
         if message.payload is None:
             raise Problem(400, "INVALID_MESSAGE", f"neither payload nor cancel; {_EXPECTED}")
         request_id = message.request_id or service.new_request_id()
-        for name, value in (("request_id", request_id), ("thread_id", message.thread_id)):
-            if value is not None and not is_id(value):
-                raise Problem(400, f"INVALID_{name.upper()}", f"{name}: {ID_RULE}")
+        if not is_id(request_id):
+            raise Problem(400, "INVALID_REQUEST_ID", f"request_id: {ID_RULE}")
+        if message.thread_id is not None and not is_thread_id(message.thread_id):
+            raise Problem(400, "INVALID_THREAD_ID", f"thread_id: {THREAD_ID_RULE}")
         if request_id in self._executions:
             raise Problem(409, "REQUEST_EXISTS", f"{request_id} is being executed on this socket")
         if len(self._executions) >= AT_ONCE:

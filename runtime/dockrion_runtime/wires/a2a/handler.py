@@ -35,7 +35,7 @@ from a2a.utils.errors import (
 )
 
 from dockrion_events.bus import RunRecord, RunState
-from dockrion_events.bus.names import ID_RULE, is_id, run_id_of
+from dockrion_events.bus.names import THREAD_ID_RULE, is_thread_id, run_id_of
 from dockrion_sdk.chat import chat_payload
 
 from ...problems import Problem
@@ -91,8 +91,8 @@ class RunsHandler(RequestHandler):
                 "a task takes one message; send without taskId, with contextId to go on with its conversation"
             )
             raise UnsupportedOperationError(told)
-        if message.context_id and not is_id(message.context_id):
-            raise InvalidParamsError(f"contextId: {ID_RULE}")
+        if message.context_id and not is_thread_id(message.context_id):
+            raise InvalidParamsError(f"contextId: {THREAD_ID_RULE}")
         service = self._service
         payload = payload_of(message, self._chat)
         service.check_payload(payload)

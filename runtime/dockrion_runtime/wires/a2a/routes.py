@@ -18,12 +18,14 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request as StarletteRequest
 
 from ...auth import OPEN, owner_of
+from ...front import Hosts, prefix_of
 from ...openapi import Describer, JSONSchema
+from ...private import PRIVATE_HEADERS
 from ...problems import Problem
 from ...runs.service import Runs
 from ...service import BODY_SECONDS, Service
 from ...version import VERSION
-from ...wire import Answer, AnyRequest, body_of
+from ...wire import Answer, AnyRequest, body_of, header
 from .call import Call, CallBuilder, attach
 from .card import agent_card
 from .handler import RunsHandler
@@ -52,6 +54,7 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     heartbeat = dockfile.streaming.events.heartbeat_interval
 
     describe = Describer(dockfile)
+    hosts = Hosts(dockfile)
 
     @get(
         AGENT_CARD_WELL_KNOWN_PATH,
@@ -62,7 +65,7 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         operation_class=describe({200: _json("The card.")}, open_to_all=True),
     )
     async def card(request: AnyRequest) -> Answer:
-        url = (dockfile.expose.public_url or str(request.base_url).rstrip("/")) + PATH
+        url = (dockfile.expose.public_url or _address(request, hosts)) + PATH
         framework = service.agent.adapter.framework
         return Answer(
             agent_card_to_dict(agent_card(dockfile, url, version=VERSION, framework=framework)), 200
@@ -100,10 +103,25 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         if isinstance(response, EventSourceResponse):
             answers: Any = response.body_iterator  # of dicts with event and data, in either version
             return AnswerStream(answers, call, request_id, heartbeat=heartbeat)
-        response.headers["x-request-id"] = request_id
+        response.headers.update({**PRIVATE_HEADERS, "x-request-id": request_id})
         return response  # type: ignore[no-any-return]
 
     return [card, rpc]
+
+
+def _address(request: AnyRequest, hosts: Hosts) -> str:
+    """Return where the server was reached, for other agents.
+
+    ``Host`` is what the client says, so it counts only where it is a name of the server's own; otherwise
+    this is the address that the connection was made to.
+    """
+    scope = request.scope
+    netloc = header(request, b"host") or ""
+    if not hosts.owns(netloc.encode("latin-1")):
+        host, port = scope.get("server") or ("localhost", None)
+        netloc = f"[{host}]" if ":" in host else host
+        netloc = netloc if port is None else f"{netloc}:{port}"
+    return f"{scope['scheme']}://{netloc}{prefix_of(scope)}"
 
 
 def _json(description: str) -> OpenAPIResponse:
