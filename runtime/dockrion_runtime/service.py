@@ -19,11 +19,11 @@ from .answers import Readiness, RunsInfo
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
-from .payload import check_payload, faults, read_payload, validator
+from .payload import check_payload, compiled, faults, read_payload
 from .problems import Problem, overloaded
 from .stream import Execution, OutputInvalid, shutdown_event
 from .uuids import random_uuid
-from .wire import body_at_hand, body_of, header, query
+from .wire import body_at_hand, body_of, header, query, refuse_other_bodies
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -79,12 +79,12 @@ class Service:
         self._idle = asyncio.Event()
         self._idle.set()
         schema = dockfile.io_schema
-        self._input = validator(schema.input)
-        self._output = validator(schema.output if schema.strict else None)
+        self._input = compiled(schema.input)
+        self._output = compiled(schema.output if schema.strict else None)
 
     # -- a request -----------------------------------------------------------------------------
 
-    async def payload(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
+    async def payload(self, request: Request[Any, Any, Any]) -> Any:
         """Read and check the request's body. Raises `Problem`."""
         limit = self.dockfile.expose.max_body_bytes
         body = body_at_hand(request, limit)
@@ -95,10 +95,15 @@ class Service:
             except TimeoutError:
                 told = f"the body did not arrive within {BODY_SECONDS:g} s"
                 raise Problem(408, "BODY_TIMEOUT", told) from None
-        return read_payload(body, self._input)
+        try:
+            return read_payload(body, self._input, growth=self.dockfile.expose.limits.json_growth)
+        except Problem as problem:
+            if problem.code == "INVALID_JSON":
+                refuse_other_bodies(request, body)
+            raise
 
-    def check_payload(self, payload: dict[str, Any]) -> None:
-        """Hold a payload against ``io_schema.input``. Raises `Problem`."""
+    def check_payload(self, payload: Any) -> None:
+        """Hold a payload against the input schema. Raises `Problem`."""
         check_payload(payload, self._input)
 
     def new_request_id(self) -> str:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from ..json_schema import Schema, SchemaError
 from .substitute import VARIABLE_NAME
 
 FAULT = "dockfile"
@@ -200,18 +199,13 @@ def _json_schema(value: Any) -> Any:
     if not isinstance(value, dict):
         raise fault("expected a JSON Schema: a mapping, such as {type: object}")
     try:
-        Draft202012Validator.check_schema(value)
+        Schema(value)
     except SchemaError as error:
-        at = tuple(error.absolute_path)
-        named = _short(error.message)
-        raise fault(f"not valid JSON Schema: {named}", at=at, instead="not valid JSON Schema") from None
-    except (OverflowError, RecursionError):
-        raise fault("not valid JSON Schema: a pattern cannot be compiled", told=True) from None
+        named = f"not valid JSON Schema: {error.message}"
+        raise fault(named, at=error.path, instead="not valid JSON Schema") from None
+    except RecursionError:
+        raise fault("not valid JSON Schema: it is nested too deeply", told=True) from None
     return value
-
-
-def _short(message: str, limit: int = 200) -> str:
-    return message if len(message) <= limit else message[:limit] + "…"
 
 
 _number = BeforeValidator(_no_boolean)

@@ -36,6 +36,7 @@ from .fields import (
     Version,
     fault,
 )
+from .limits import Limits
 from .section import Faults, Section
 from .streaming import Streaming
 
@@ -153,6 +154,7 @@ class Expose(Section):
         examples=["https://example.com/agents/mine"],
     )
     cors: CORS = CORS()
+    limits: Limits = Limits()
     max_body_bytes: Count = Field(default=10 * 1024 * 1024, description="Larger bodies get 413.")
     max_concurrent: Count = Field(
         default=256, description="Invocations and direct streams together; beyond it 503."
@@ -260,7 +262,6 @@ class Source:
     """Where a Dockfile came from, passed along as the context of its validation."""
 
     file: Path
-    warnings: tuple[str, ...] = ()
     templates: Mapping[Loc, str] = field(default_factory=dict)
 
 
@@ -317,7 +318,6 @@ class Dockfile(Section):
         if isinstance(context, Source):
             self._file = context.file
             self._directory = context.file.parent
-            self._warnings = context.warnings
             for loc, template in context.templates.items():
                 _mark(self, loc, template)
 

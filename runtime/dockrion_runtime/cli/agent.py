@@ -16,7 +16,7 @@ from dockrion_sdk import Dockfile, load_dockfile
 
 from ..assembly import alive
 from ..auth import authenticator
-from ..payload import validator
+from ..payload import compiled
 from ..process import held_by, leave
 from ..redaction import redactor
 from ..service import Service
@@ -58,9 +58,9 @@ def not_started(error: BaseException) -> Failure:
     return Failure(f"the agent cannot start: {describe(error)}", TRACEBACK_HINT)
 
 
-def checked_payload(text: str, dockfile: Dockfile) -> dict[str, Any]:
+def checked_payload(text: str, dockfile: Dockfile) -> Any:
     """Return the payload of ``-p``, held against ``io_schema.input``."""
-    return payload_of(text, validator(dockfile.io_schema.input))
+    return payload_of(text, compiled(dockfile.io_schema.input))
 
 
 def run_agent(main: Coroutine[Any, Any, int]) -> int:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from jsonschema import Draft202012Validator
+from dockrion_sdk.json_schema import Schema
 
 from ..payload import read_payload
 from ..problems import Problem
 from .failure import USAGE, Failure
 
+_GROWTH: Final = 1000
+"""The caller's own machine holds what the caller sends."""
 
-def payload_of(text: str, schema: Draft202012Validator | None = None) -> dict[str, Any]:
-    """Return the payload of ``-p``, a JSON object. Raises `Failure`."""
+
+def payload_of(text: str, schema: Schema | None = None) -> Any:
+    """Return the payload of ``-p``, held against a schema if there is one. Raises `Failure`."""
     data = _payload_bytes(text)
     try:
-        return read_payload(data, schema, name="the payload")
+        return read_payload(data, schema, growth=_GROWTH, name="the payload")
     except Problem as problem:
         errors = problem.extra.get("errors", [])
         more = [f"{fault['path']}: {fault['message']}" for fault in errors[1:]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-import msgspec
 from a2a.server.jsonrpc_models import JSONParseError
 from a2a.server.request_handlers.response_helpers import agent_card_to_dict, build_error_response
 from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
+from a2a.utils.errors import A2AError, InvalidRequestError
 from litestar import get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, RequestBody
@@ -18,6 +18,7 @@ from sse_starlette.sse import EventSourceResponse
 from starlette.requests import Request as StarletteRequest
 
 from ...auth import OPEN, owner_of
+from ...json_text import check_values, decode_json, whole_characters
 from ...openapi import Describer, JSONSchema
 from ...problems import Problem
 from ...runs.service import Runs
@@ -27,9 +28,12 @@ from ...wire import Answer, AnyRequest, body_of
 from .call import Call, CallBuilder, attach
 from .card import agent_card
 from .handler import RunsHandler
+from .malformed import shorten_error, silence_tracebacks
 from .response import AnswerStream
 
 PATH: Final = "/a2a"
+
+_LONGEST_ID: Final = 1024
 
 RPC_REQUEST: Final[dict[str, Any]] = {
     "type": "object",
@@ -45,6 +49,7 @@ RPC_REQUEST: Final[dict[str, Any]] = {
 
 def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     """Return the routes of A2A."""
+    silence_tracebacks()
     dispatcher = JsonRpcDispatcher(
         RunsHandler(service, runs), context_builder=CallBuilder(), enable_v0_3_compat=True
     )
@@ -84,22 +89,24 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
                 content={"application/json": OpenAPIMediaType(schema=JSONSchema(RPC_REQUEST))},
                 required=True,
             ),
-            refusals={408: ("BODY_TIMEOUT",), 413: ("BODY_TOO_LARGE",)},
+            refusals={408: ("BODY_TIMEOUT",), 413: ("BODY_TOO_LARGE", "TOO_MANY_VALUES")},
         ),
     )
     async def rpc(request: AnyRequest) -> ASGIApp:
         request_id = service.request_id(request)
         body = await _body(request, dockfile.expose.max_body_bytes)
-        try:
-            msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            told = build_error_response(None, JSONParseError(message=str(error)))
+        check_values(body, dockfile.expose.limits.a2a_values)
+        refused = _fault(body)
+        if refused is not None:
+            told = build_error_response(None, refused)
             return Answer(told, 200, (b"x-request-id", request_id.encode())).to_asgi_response()
+        body = whole_characters(body)
         call = Call(owner_of(request))
         response = await _answered(dispatcher, request, body, call)
         if isinstance(response, EventSourceResponse):
             answers: Any = response.body_iterator  # of dicts with event and data, in either version
             return AnswerStream(answers, call, request_id, heartbeat=heartbeat)
+        shorten_error(response)
         response.headers["x-request-id"] = request_id
         return response  # type: ignore[no-any-return]
 
@@ -111,6 +118,18 @@ def _json(description: str) -> OpenAPIResponse:
     return OpenAPIResponse(
         description=description, content={"application/json": OpenAPIMediaType(schema=schema)}
     )
+
+
+def _fault(body: bytes) -> A2AError | JSONParseError | None:
+    """Return what is wrong with a request before the SDK sees it, None if nothing is."""
+    try:
+        asked = decode_json(body)
+    except Problem as problem:
+        return JSONParseError(message=problem.detail)
+    request_id = asked.get("id") if isinstance(asked, dict) else None
+    if isinstance(request_id, str) and len(request_id) > _LONGEST_ID:
+        return InvalidRequestError(f"id: at most {_LONGEST_ID} characters")
+    return None
 
 
 async def _body(request: AnyRequest, limit: int) -> bytes:
