@@ -194,7 +194,7 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
         except (OutputInvalid, EventError) as refused:
             error = refused
     label = f"request {request_id}"
-    event = failure_event(error, output_refused=not failed, redact=service.redact, label=label)
+    event = failure_event(error, output_refused=not failed, disclosure=service.disclosure, label=label)
     if event.code == "OVERLOADED":
         raise overloaded(event.error, retry_after=5)
     wait = (event.details or {}).get("retry_after")

@@ -21,7 +21,7 @@ from .observability.correlation import correlate
 from .observability.meter import Kind
 from .payload import check_payload, compiled, faults, read_payload
 from .problems import Problem, overloaded
-from .stream import Execution, OutputInvalid, shutdown_event
+from .stream import Disclosure, Execution, OutputInvalid, shutdown_event
 from .uuids import random_uuid
 from .wire import body_at_hand, body_of, header, query, refuse_other_bodies
 
@@ -64,7 +64,8 @@ class Service:
     ) -> None:
         events = dockfile.streaming.events
         self.dockfile = dockfile
-        self.redact = redact
+        shown = dockfile.expose.errors or ("type" if dockfile.auth.mode == "none" else "full")
+        self.disclosure = Disclosure(redact, shown)
         self.observability: Observability = observability or Observability()
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
@@ -203,7 +204,7 @@ class Service:
             form=form,
             encoder=self.encoder,
             max_seconds=self.dockfile.streaming.events.max_run_duration,
-            redact=self.redact,
+            disclosure=self.disclosure,
             id_field=id_field,
             watchers=watchers,
             trace_id=trace_id,

@@ -105,7 +105,7 @@ def test_an_agent_that_raises_is_500_without_a_traceback(
         raise ValueError("no such document")
 
     with caplog.at_level(logging.ERROR, logger="dockrion"):
-        answer = serve(broken).post("/invoke")
+        answer = serve(broken, expose={"errors": "full"}).post("/invoke")
     assert answer.status_code == 500
     problem = answer.json()
     assert problem["code"] == "AGENT_ERROR"

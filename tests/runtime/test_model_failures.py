@@ -206,7 +206,7 @@ def failing(make: Callable[[], BaseException]) -> Any:
 def test_a_client_learns_the_code_and_when_to_come_back_but_no_key(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    live = serve(failing(limited))
+    live = serve(failing(limited), expose={"errors": "full"})
     with caplog.at_level(logging.ERROR, logger="dockrion"):
         answer, event = live.post("/invoke"), live.events()[-1]
     assert (answer.status_code, answer.headers["retry-after"]) == (500, "3")
@@ -227,7 +227,7 @@ def test_a_group_names_its_causes(serve: Serve) -> None:
             for number in (1, 2):
                 group.create_task(work(number))
 
-    live = serve(agent)
+    live = serve(agent, expose={"errors": "full"})
     expected = (
         "ExceptionGroup: unhandled errors in a TaskGroup: "
         "LookupError: no such document; AuthenticationError: bad key"

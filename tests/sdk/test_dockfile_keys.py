@@ -35,6 +35,7 @@ def test_defaults(load_text: Load) -> None:
             "host": "0.0.0.0",
             "public_url": None,
             "cors": {"origins": (), "methods": ("GET", "POST", "DELETE")},
+            "errors": None,
             "limits": {"json_growth": 10, "a2a_values": 20_000},
             "max_body_bytes": 10485760,
             "max_concurrent": 256,

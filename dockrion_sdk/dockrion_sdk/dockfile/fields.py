@@ -79,8 +79,10 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
-def _one_of(*valid: str) -> BeforeValidator:
+def _one_of(*valid: str, optional: bool = False) -> BeforeValidator:
     def check(value: Any) -> Any:
+        if value is None and optional:
+            return None
         if not isinstance(value, str) or value not in valid:
             raise fault("not a valid value", valid=valid)
         return value
@@ -238,6 +240,11 @@ JSONSchema = Annotated[
 StoreKind = Annotated[Literal["memory", "redis"], _one_of("memory", "redis")]
 LostPolicy = Annotated[Literal["fail", "restart", "resume"], _one_of("fail", "restart", "resume")]
 LogStyle = Annotated[Literal["auto", "json", "console"], _one_of("auto", "json", "console")]
+ErrorsShown = Annotated[
+    Literal["full", "type", "none"] | None,
+    _one_of("full", "type", "none", optional=True),
+    Shown("`full`, `type` or `none`"),
+]
 TracingKind = Annotated[Literal["otel", "none"], _one_of("otel", "none")]
 IdKind = Annotated[Literal["uuid", "custom"], _one_of("uuid", "custom")]
 StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False), Shown("URL of a Redis")]

@@ -20,6 +20,7 @@ from .fields import (
     AgentReference,
     AuthMode,
     Count,
+    ErrorsShown,
     HeaderName,
     JSONSchema,
     LogStyle,
@@ -154,6 +155,12 @@ class Expose(Section):
         examples=["https://example.com/agents/mine"],
     )
     cors: CORS = CORS()
+    errors: ErrorsShown = Field(
+        default=None,
+        description="What clients get of a failure's text: `full` (without secrets), the exception's `type`,"
+        " or `none`. Where it is not set: `full` with API keys, `type` without.",
+        examples=["type"],
+    )
     limits: Limits = Limits()
     max_body_bytes: Count = Field(default=10 * 1024 * 1024, description="Larger bodies get 413.")
     max_concurrent: Count = Field(

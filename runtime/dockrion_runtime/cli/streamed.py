@@ -43,6 +43,8 @@ def stream_here(
         data = checked_payload(payload, dockfile)
         with waiting("loading the agent"):
             app = create_app(dockfile)
+        service: Service = app.state.service
+        service.disclosure = service.disclosure._replace(errors="full")  # this terminal is the author's
 
         async def main() -> int:
             async with running(app) as service:
