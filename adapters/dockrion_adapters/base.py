@@ -125,7 +125,7 @@ class DescribesInput(Protocol):
         It stands in for `io_schema.input` of a Dockfile that has none: `/schema` and the OpenAPI document
         show it, and payloads that do not match are refused. It must not refuse what the agent accepts.
         An agent that takes a string (a chat model, a chain) says so with ``type``; without a schema a
-        payload has to be a JSON object. References are local (``#/…``). Asked once, when the agent is
+        payload has to be a JSON object. References are local (``#/…``). Asked when the agent is
         loaded and its lifetime has begun; the caller does not change the result.
         """
 

@@ -46,7 +46,7 @@ OWN_REQUEST_ID: Final = parameter(
 def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that execute the agent, as the Dockfile exposes them."""
     expose = service.dockfile.expose
-    describe = Describer(service.dockfile)
+    describe = Describer(service.dockfile, checked=service.describes_input)
     refusals = describe.refusals_of_payload()
     refusals[400] += ("INVALID_THREAD_ID",)
     refusals[503] = ("OVERLOADED", "SHUTTING_DOWN")
@@ -245,7 +245,6 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that tell about the server and its agent."""
     dockfile = service.dockfile
     describe = Describer(dockfile)
-    chat = _chat(service)
 
     @get(
         "/info",
@@ -265,7 +264,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             events=list(service.events_filter.allowed),
             expose=Exposed(expose.rest, list(expose.streaming), list(expose.protocols)),
             auth=dockfile.auth.mode,
-            chat=chat,
+            chat=_chat(service),
             graph=isinstance(adapter, Drawable),
             active=service.active,
             runs=None if service.runs is None else service.runs.info(),
@@ -282,7 +281,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
     )
     async def schema() -> Schemas:
         return Schemas(
-            input=dockfile.io_schema.input or {"type": "object"},
+            input=service.input_schema or {"type": "object"},
             output=dockfile.io_schema.output or {},
             events={name: msgspec.json.schema(cls) for name, cls in EVENT_CLASSES.items()},
         )
@@ -314,7 +313,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
 
 def _chat(service: Service) -> Chat | None:
     """Return how a client says a message to the agent; None where that is not known, or not so simple."""
-    slot = chat_slot(service.agent.adapter, service.dockfile)
+    slot = chat_slot(service.agent.adapter, service.input_schema)
     if slot is None:
         return None
     try:

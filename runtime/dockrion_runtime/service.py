@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from litestar import Request
 
-from dockrion_adapters import Adapter, Driver, WorkerPool
+from dockrion_adapters import Adapter, DescribesInput, Driver, WorkerPool
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
 from dockrion_events.bus.names import ID, ID_RULE, is_id
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
+from dockrion_sdk.json_schema import SchemaError
 
 from .answers import Readiness, RunsInfo
 from .observability import Observability
@@ -24,6 +26,8 @@ from .problems import Problem, overloaded
 from .stream import Disclosure, Execution, OutputInvalid, shutdown_event
 from .uuids import random_uuid
 from .wire import body_at_hand, body_of, header, query, refuse_other_bodies
+
+log = logging.getLogger("dockrion")
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -80,8 +84,28 @@ class Service:
         self._idle = asyncio.Event()
         self._idle.set()
         schema = dockfile.io_schema
+        self.input_schema: dict[str, Any] | None = schema.input
         self._input = compiled(schema.input)
         self._output = compiled(schema.output if schema.strict else None)
+
+    @property
+    def describes_input(self) -> bool:
+        """Whether payloads are held against a schema, as far as can be said before the agent is open."""
+        return self.input_schema is not None or isinstance(self.agent.adapter, DescribesInput)
+
+    def learn_input_schema(self) -> None:
+        """Take the agent's own input schema where the Dockfile has none; its lifetime has begun."""
+        adapter = self.agent.adapter
+        if self.input_schema is not None or not isinstance(adapter, DescribesInput):
+            return
+        try:
+            schema = adapter.input_schema()
+            self._input = compiled(schema)
+        except SchemaError as error:
+            where = ".".join(map(str, error.path)) or "$"
+            log.warning("the agent's own input schema is not used: %s: %s", where, error.message)
+        else:
+            self.input_schema = schema
 
     # -- a request -----------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from ..redaction import redactor
 from ..service import Service
 from .environment import environment_file, unset_variables
 from .failure import INTERRUPTED, TRACEBACK_HINT, Failure, Teller, describe
-from .payloads import payload_of
+from .payloads import payload_of, refused_as_failure, unchecked_payload_of
 
 
 def read_dockfile(path: Path, env_file: Path | None, teller: Teller) -> Dockfile:
@@ -59,8 +59,15 @@ def not_started(error: BaseException) -> Failure:
 
 
 def checked_payload(text: str, dockfile: Dockfile) -> Any:
-    """Return the payload of ``-p``, held against ``io_schema.input``."""
-    return payload_of(text, compiled(dockfile.io_schema.input))
+    """Return the payload of ``-p``, held against ``io_schema.input`` if there is one."""
+    schema = dockfile.io_schema.input
+    return unchecked_payload_of(text) if schema is None else payload_of(text, compiled(schema))
+
+
+def check_payload(service: Service, payload: Any) -> None:
+    """Hold a payload against what the agent takes, as the server does. Raises `Failure`."""
+    with refused_as_failure():
+        service.check_payload(payload)
 
 
 def run_agent(main: Coroutine[Any, Any, int]) -> int:

@@ -37,8 +37,13 @@ class _Components(Components):
         return document
 
 
-def openapi_config(dockfile: Dockfile, version: str) -> OpenAPIConfig:
-    """Describe the API at ``/docs/openapi.json``, with a page at ``/docs``."""
+def openapi_config(
+    dockfile: Dockfile, version: str, payload: Callable[[], dict[str, Any] | None]
+) -> OpenAPIConfig:
+    """Describe the API at ``/docs/openapi.json``, with a page at ``/docs``.
+
+    ``payload`` returns the agent's input schema; it is asked when somebody asks for the document.
+    """
     page = SwaggerRenderPlugin(
         js_url=f"{ASSETS}/swagger-ui-bundle.js",
         css_url=f"{ASSETS}/swagger-ui.css",
@@ -53,7 +58,7 @@ def openapi_config(dockfile: Dockfile, version: str) -> OpenAPIConfig:
         description=dockfile.agent.description or None,
         path="/docs",
         render_plugins=[page, JsonRenderPlugin(path="/openapi.json")],
-        components=_Components(lambda: components(dockfile), schemes),
+        components=_Components(lambda: components(dockfile, payload()), schemes),
         security=[{name: []} for name in schemes] or None,
         use_handler_docstrings=False,
     )

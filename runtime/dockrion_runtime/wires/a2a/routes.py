@@ -69,9 +69,9 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     async def card(request: AnyRequest) -> Answer:
         url = (dockfile.expose.public_url or str(request.base_url).rstrip("/")) + PATH
         framework = service.agent.adapter.framework
-        return Answer(
-            agent_card_to_dict(agent_card(dockfile, url, version=VERSION, framework=framework)), 200
-        )
+        payload = service.input_schema
+        card = agent_card(dockfile, url, version=VERSION, framework=framework, payload=payload)
+        return Answer(agent_card_to_dict(card), 200)
 
     rpc_answer = _json("The JSON-RPC answer, an error too; to a streaming method, answers as events.")
     rpc_answer.content = {**(rpc_answer.content or {}), "text/event-stream": OpenAPIMediaType()}
