@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from websockets.asyncio.client import connect
@@ -21,7 +21,7 @@ class Described:
     framework = "described"
     agent_name = "described"
     keeps_threads = False
-    schema: dict[str, Any] | None = None
+    schema: ClassVar[dict[str, Any] | None] = None
 
     def load(self, target: Any) -> None:
         """Take anything."""
@@ -34,11 +34,11 @@ class Described:
 
 
 class TakesText(Described):
-    schema = {"type": "string"}
+    schema: ClassVar[dict[str, Any]] = {"type": "string"}
 
 
 class TakesQuestion(Described):
-    schema = QUESTION
+    schema: ClassVar[dict[str, Any]] = QUESTION
 
 
 class SaysNothing(Described):
@@ -46,7 +46,7 @@ class SaysNothing(Described):
 
 
 class LeadsOutside(Described):
-    schema = {"properties": {"a": {"$ref": "http://127.0.0.1:9/x"}}}
+    schema: ClassVar[dict[str, Any]] = {"properties": {"a": {"$ref": "http://127.0.0.1:9/x"}}}
 
 
 def named(adapter: type[Described]) -> str:

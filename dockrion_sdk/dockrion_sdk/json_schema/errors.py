@@ -24,5 +24,5 @@ class Fault(NamedTuple):
     message: str
 
 
-class ValidationTimeout(Exception):
+class ValidationTimeout(TimeoutError):
     """A value took longer to check than `SECONDS`."""
