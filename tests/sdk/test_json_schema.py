@@ -62,7 +62,9 @@ def told(schema: dict[str, Any], value: Any) -> list[tuple[str, str]]:
             1,
             [("", "1 fits more than one of the given schemas")],
         ),
-        ({"if": {"type": "string"}, "then": {"minLength": 3}}, "ab", [("", '"ab" is shorter than 3 characters')]),
+        ({"if": {"const": "ab"}, "then": {"minLength": 3}}, "ab", [
+            ("", '"ab" is shorter than 3 characters'),
+        ]),
         ({"prefixItems": [{"type": "string"}], "items": {"type": "null"}}, [1, 2], [
             ("0", '1 is not of type "string"'), ("1", '2 is not of type "null"'),
         ]),
@@ -107,7 +109,8 @@ _SCHEMAS = st.recursive(
     st.sampled_from(
         [
             {}, True, False, {"type": "string"}, {"type": ["integer", "null"]}, {"const": 1}, {"minimum": 0},
-            {"enum": ["a", 1]}, {"maxLength": 1}, {"uniqueItems": True}, {"required": ["a"]}, {"pattern": "^a"},
+            {"enum": ["a", 1]}, {"maxLength": 1}, {"uniqueItems": True}, {"required": ["a"]},
+            {"pattern": "^a"},
         ]
     ),
     lambda inner: st.one_of(

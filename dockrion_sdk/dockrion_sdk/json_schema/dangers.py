@@ -23,7 +23,7 @@ def dangers(document: Document) -> Iterator[tuple[Path, str, str]]:
         if schema.get("uniqueItems") is True and "maxItems" not in schema:
             items = schema.get("items")
             if not (isinstance(items, dict) and items.get("type") in _QUICK):
-                message = "comparing many items takes long; arrays that take over a second get 422"
+                message = "comparing many items takes long; arrays that take over half a second get 422"
                 yield (*path, "uniqueItems"), message, "set maxItems"
 
 

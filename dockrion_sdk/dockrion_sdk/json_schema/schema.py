@@ -15,7 +15,7 @@ from .texts import shortened, shown
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 MAX_FAULTS: Final = 20
-SECONDS: Final = 1.0
+SECONDS: Final = 0.5
 """How long the checks that can be slow may take together, for one value."""
 
 FAULT_SECONDS: Final = 0.05
