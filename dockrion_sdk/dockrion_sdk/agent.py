@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, overload
 
-from dockrion_adapters import Adapter, Driver, EventStream, adapter_of, load_entrypoint
+from dockrion_adapters import Adapter, DescribesInput, Driver, EventStream, adapter_of, load_entrypoint
 from dockrion_adapters.contexts import silent_context, stream_context
 from dockrion_events import Event, EventsFilter
 
@@ -132,7 +132,10 @@ class Agent:
 
     def chat_payload(self, message: str) -> Any:
         """Return the payload that says ``message``; see `stream_chat`."""
-        return chat_payload(message, self.adapter, self.dockfile)
+        schema = self.dockfile.io_schema.input if self.dockfile is not None else None
+        if schema is None and isinstance(self.adapter, DescribesInput):
+            schema = self.adapter.input_schema()
+        return chat_payload(message, self.adapter, schema)
 
     def stream_chat_sync(self, message: str, *, thread_id: str | None = None) -> Iterator[Event]:
         """Do what `stream_chat` does, with event objects, for a plain loop in a plain script."""

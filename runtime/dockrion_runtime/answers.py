@@ -139,10 +139,11 @@ class RunsInfo(msgspec.Struct):
 class Chat(msgspec.Struct):
     """How a message is said to the agent: in ``payload``, in place of the text at ``path``.
 
+    An empty path stands for the payload itself.
     ``keeps_threads`` says whether executions with the same ``thread_id`` belong together.
     """
 
-    payload: dict[str, Any]
+    payload: Any
     path: list[str | int]
     keeps_threads: bool
 

@@ -113,7 +113,7 @@ def create_app(
         exception_handlers={**EXCEPTION_HANDLERS, BackendUnavailable: handle_unavailable},
         cors_config=cors,
         response_headers=PRIVATE_HEADERS,
-        openapi_config=openapi_config(dockfile, VERSION),
+        openapi_config=openapi_config(dockfile, VERSION, lambda: service.input_schema),
         request_max_body_size=expose.max_body_bytes,
         lifespan=[lifespan],
         logging_config=None,

@@ -14,7 +14,6 @@ from dockrion_events import encode_json
 from .observability.correlation import correlate, current_ids
 from .private import PRIVATE, PRIVATE_HEADERS
 from .uuids import random_uuid
-from .wire import ClientLeft
 
 log = logging.getLogger("dockrion")
 
@@ -138,6 +137,10 @@ def handle_unexpected(request: Request[Any, Any, Any], error: Exception) -> Resp
     return handle_problem(
         request, Problem(500, "INTERNAL_ERROR", "the server failed; its log has the details")
     )
+
+
+class ClientLeft(Exception):
+    """The client has closed its connection: there is nobody to answer."""
 
 
 def handle_left(request: Request[Any, Any, Any], error: ClientLeft) -> Response[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any, Final
 
@@ -19,13 +20,14 @@ from dockrion_sdk.chat import chat_slot
 
 from .answers import Chat, Exposed, Health, Info, Invocation, Ready, Schemas
 from .auth import OPEN, owner_of
+from .model_failures import MODEL_CODES
 from .openapi import ANY_CODE, Describer, Headers, answer, header, parameter, stream
-from .problems import Problem, overloaded
+from .problems import ClientLeft, Problem, overloaded
 from .service import Service
 from .sse import ExecutionResponse
 from .stream import EndStatus, OutputInvalid, failure_event
 from .version import VERSION
-from .wire import Answer, AnyRequest, Client, ClientLeft
+from .wire import Answer, AnyRequest, Client
 
 THREAD_ID: Final = parameter(
     "thread_id",
@@ -44,13 +46,14 @@ OWN_REQUEST_ID: Final = parameter(
 def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that execute the agent, as the Dockfile exposes them."""
     expose = service.dockfile.expose
-    describe = Describer(service.dockfile)
+    describe = Describer(service.dockfile, checked=service.describes_input)
     refusals = describe.refusals_of_payload()
     refusals[400] += ("INVALID_THREAD_ID",)
     refusals[503] = ("OVERLOADED", "SHUTTING_DOWN")
     failures = {
         500: (
             "AGENT_ERROR",
+            *MODEL_CODES,
             "OUTPUT_INVALID",
             "OUTPUT_TOO_LARGE",
             "NOT_SERIALISABLE",
@@ -200,10 +203,12 @@ async def _bounded(
         except (OutputInvalid, EventError) as refused:
             error = refused
     label = f"request {request_id}"
-    event = failure_event(error, output_refused=not failed, redact=service.redact, label=label)
+    event = failure_event(error, output_refused=not failed, disclosure=service.disclosure, label=label)
     if event.code == "OVERLOADED":
         raise overloaded(event.error, retry_after=5)
-    raise Problem(500, event.code, event.error)
+    wait = (event.details or {}).get("retry_after")
+    headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+    raise Problem(500, event.code, event.error, headers=headers)
 
 
 def _settle(future: asyncio.Future[None]) -> None:
@@ -249,7 +254,6 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that tell about the server and its agent."""
     dockfile = service.dockfile
     describe = Describer(dockfile)
-    chat = _chat(service)
 
     @get(
         "/info",
@@ -269,7 +273,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             events=list(service.events_filter.allowed),
             expose=Exposed(expose.rest, list(expose.streaming), list(expose.protocols)),
             auth=dockfile.auth.mode,
-            chat=chat,
+            chat=_chat(service),
             graph=isinstance(adapter, Drawable),
             active=service.active,
             runs=None if service.runs is None else service.runs.info(),
@@ -286,7 +290,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
     )
     async def schema() -> Schemas:
         return Schemas(
-            input=dockfile.io_schema.input or {"type": "object"},
+            input=service.input_schema or {"type": "object"},
             output=dockfile.io_schema.output or {},
             events={name: msgspec.json.schema(cls) for name, cls in EVENT_CLASSES.items()},
         )
@@ -318,7 +322,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
 
 def _chat(service: Service) -> Chat | None:
     """Return how a client says a message to the agent; None where that is not known, or not so simple."""
-    slot = chat_slot(service.agent.adapter, service.dockfile)
+    slot = chat_slot(service.agent.adapter, service.input_schema)
     if slot is None:
         return None
     try:

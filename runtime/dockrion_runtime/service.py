@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from litestar import Request
 
-from dockrion_adapters import Adapter, Driver, WorkerPool
+from dockrion_adapters import Adapter, DescribesInput, Driver, WorkerPool
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
 from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
+from dockrion_sdk.json_schema import SchemaError
 
 from .answers import Readiness, RunsInfo
 from .edge import Edge
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
-from .payload import check_payload, faults, read_payload, validator
+from .payload import check_payload, compiled, faults, read_payload
 from .problems import Problem, not_started, overloaded
-from .stream import Execution, OutputInvalid, shutdown_event
+from .stream import Disclosure, Execution, OutputInvalid, shutdown_event
 from .uuids import random_uuid
-from .wire import body_at_hand, body_of, header, query
+from .wire import body_at_hand, body_of, header, query, refuse_other_bodies
+
+log = logging.getLogger("dockrion")
 
 MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
@@ -67,7 +71,8 @@ class Service:
         expose = dockfile.expose
         self.dockfile = dockfile
         self.edge = Edge(expose.limits, max_body_bytes=expose.max_body_bytes)
-        self.redact = redact
+        shown = expose.errors or ("type" if dockfile.auth.mode == "none" else "full")
+        self.disclosure = Disclosure(redact, shown)
         self.observability: Observability = observability or Observability()
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
@@ -82,12 +87,32 @@ class Service:
         self._idle = asyncio.Event()
         self._idle.set()
         schema = dockfile.io_schema
-        self._input = validator(schema.input)
-        self._output = validator(schema.output if schema.strict else None)
+        self.input_schema: dict[str, Any] | None = schema.input
+        self._input = compiled(schema.input)
+        self._output = compiled(schema.output if schema.strict else None)
+
+    @property
+    def describes_input(self) -> bool:
+        """Whether payloads are held against a schema, as far as can be said before the agent is open."""
+        return self.input_schema is not None or isinstance(self.agent.adapter, DescribesInput)
+
+    def learn_input_schema(self) -> None:
+        """Take the agent's own input schema where the Dockfile has none; its lifetime has begun."""
+        adapter = self.agent.adapter
+        if self.input_schema is not None or not isinstance(adapter, DescribesInput):
+            return
+        try:
+            schema = adapter.input_schema()
+            self._input = compiled(schema)
+        except SchemaError as error:
+            where = ".".join(map(str, error.path)) or "$"
+            log.warning("the agent's own input schema is not used: %s: %s", where, error.message)
+        else:
+            self.input_schema = schema
 
     # -- a request -----------------------------------------------------------------------------
 
-    async def payload(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
+    async def payload(self, request: Request[Any, Any, Any]) -> Any:
         """Read and check the request's body. Raises `Problem`."""
         limit = self.dockfile.expose.max_body_bytes
         body = body_at_hand(request, limit)
@@ -98,10 +123,15 @@ class Service:
             except TimeoutError:
                 told = f"the body did not arrive within {BODY_SECONDS:g} s"
                 raise Problem(408, "BODY_TIMEOUT", told) from None
-        return read_payload(body, self._input)
+        try:
+            return read_payload(body, self._input, growth=self.dockfile.expose.limits.json_growth)
+        except Problem as problem:
+            if problem.code == "INVALID_JSON":
+                refuse_other_bodies(request, body)
+            raise
 
-    def check_payload(self, payload: dict[str, Any]) -> None:
-        """Hold a payload against ``io_schema.input``. Raises `Problem`."""
+    def check_payload(self, payload: Any) -> None:
+        """Hold a payload against the input schema. Raises `Problem`."""
         check_payload(payload, self._input)
 
     def new_request_id(self) -> str:
@@ -203,7 +233,7 @@ class Service:
             form=form,
             encoder=self.encoder,
             max_seconds=self.dockfile.streaming.events.max_run_duration,
-            redact=self.redact,
+            disclosure=self.disclosure,
             id_field=id_field,
             watchers=watchers,
             trace_id=trace_id,

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -24,11 +24,15 @@ from dockrion_events import (
     ErrorEvent,
     Event,
     EventEncoder,
+    EventError,
     EventTooLarge,
     NotSerialisable,
 )
 from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
+
+from .failures import failure_text
+from .model_failures import model_failure
 
 T = TypeVar("T")
 
@@ -40,6 +44,8 @@ CLOSE_PATIENCE: Final = 5.0
 
 LONGEST_MESSAGE: Final = 2000
 """Characters of an agent's own message that a client gets."""
+
+ErrorsShown: TypeAlias = Literal["full", "type", "none"]
 
 EndStatus: TypeAlias = Literal["completed", "failed", "cancelled", "released"]
 """How an execution ended: by its terminal event, by its reader's leaving (``cancelled``), or because its
@@ -79,10 +85,10 @@ class Execution(Generic[T]):
     """
 
     __slots__ = (
+        "_disclosure",
         "_ended",
         "_kind",
         "_max_seconds",
-        "_redact",
         "_reported",
         "_stream",
         "_timer",
@@ -98,7 +104,7 @@ class Execution(Generic[T]):
         form: Form,
         encoder: EventEncoder,
         max_seconds: float,
-        redact: Callable[[str], str],
+        disclosure: Disclosure,
         id_field: Literal["request_id", "run_id"] = "request_id",
         watchers: Sequence[Watcher] = (),
         trace_id: str | None = None,
@@ -113,7 +119,7 @@ class Execution(Generic[T]):
         self._reported = False
         self._kind = id_field.removesuffix("_id")
         self._stream = stream
-        self._redact = redact
+        self._disclosure = disclosure
         self._max_seconds = max_seconds
         self._verdict: Event | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -249,15 +255,27 @@ class Execution(Generic[T]):
         return failure_event(
             error,
             output_refused=self._stream.output_refused,
-            redact=self._redact,
+            disclosure=self._disclosure,
             label=self.label,
         )
 
 
+class Disclosure(NamedTuple):
+    """What leaves the server of a failure's text, beside its code and the id of the request or run.
+
+    ``errors`` is ``full`` (type and message, without secrets), ``type`` (the exception's type) or ``none``.
+    """
+
+    redact: Callable[[str], str]
+    errors: ErrorsShown = "full"
+
+
 def failure_event(
-    error: BaseException, *, output_refused: bool, redact: Callable[[str], str], label: str
+    error: BaseException, *, output_refused: bool, disclosure: Disclosure, label: str
 ) -> ErrorEvent:
     """Return what a client may know of a failure; the log gets the rest, under ``label``."""
+    redact = disclosure.redact
+    in_log = f"the server's log has the details, under {label}"
     if output_refused:
         code = "OUTPUT_INVALID"
         if isinstance(error, EventTooLarge):
@@ -265,18 +283,27 @@ def failure_event(
         elif isinstance(error, NotSerialisable):
             code = "NOT_SERIALISABLE"
         log.warning("%s: the output cannot be sent: %s", label, redact(str(error)))
-        return ErrorEvent(redact(f"the agent's output cannot be sent: {error}"), code)
+        if disclosure.errors == "full" or isinstance(error, EventError):  # which names no values
+            return ErrorEvent(redact(f"the agent's output cannot be sent: {error}"), code)
+        return ErrorEvent(f"the agent's output cannot be sent; {in_log}", code)
     if isinstance(error, NoWorkerThreads):
         log.error("%s: %s", label, error)
         return ErrorEvent("the server has no worker thread left", "OVERLOADED")
     # The traceback is written out here, because a logger would write the secrets in it too.
     trace = "".join(traceback.format_exception(error))
     log.error("%s: the agent failed\n%s", label, redact(trace).rstrip())
-    message = redact(str(error))[:LONGEST_MESSAGE]
     if isinstance(error, AgentFailed):
-        return ErrorEvent(message, error.code)
+        text = redact(str(error)) if disclosure.errors == "full" else f"the agent failed; {in_log}"
+        return ErrorEvent(text[:LONGEST_MESSAGE], error.code)
     kind = type(error).__name__
-    return ErrorEvent(f"{kind}: {message}" if message else kind, "AGENT_ERROR", {"exception": kind})
+    details: dict[str, Any] = {} if disclosure.errors == "none" else {"exception": kind}
+    models = model_failure(error)
+    if models is not None and models.retry_after is not None:
+        details["retry_after"] = models.retry_after
+    text = f"{'the agent failed' if disclosure.errors == 'none' else kind}; {in_log}"
+    if disclosure.errors == "full":
+        text = failure_text(error, redact)[:LONGEST_MESSAGE]
+    return ErrorEvent(text, "AGENT_ERROR" if models is None else models.code, details or None)
 
 
 def traced(event: Event, trace_id: str | None) -> Event:

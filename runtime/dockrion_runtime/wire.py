@@ -18,14 +18,11 @@ from litestar.types import Receive, Scope, Send
 
 from .connection import connection_of
 from .private import PRIVATE
+from .problems import ClientLeft, Problem
 
 AnyRequest: TypeAlias = Request[Any, Any, Any]
 
 _JSON: Final = (b"content-type", b"application/json")
-
-
-class ClientLeft(Exception):
-    """The client has closed its connection: there is nobody to answer."""
 
 
 def header(request: AnyRequest, name: bytes) -> str | None:
@@ -109,6 +106,23 @@ class Client:
             pass
         self._left = True
         self._call()
+
+
+def refuse_other_bodies(request: AnyRequest, body: bytes) -> None:
+    """Raise `Problem` 415 where a body that could not be read is compressed, or was not meant as JSON.
+
+    A body that can be read is taken, whatever it is called: ``curl -d`` calls everything a form.
+    """
+    if body.lstrip()[:1] in (b"{", b"[", b'"'):
+        return
+    encoding = header(request, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        told = f"the body is compressed ({encoding[:64]}); send it as it is, without Content-Encoding"
+        raise Problem(415, "UNSUPPORTED_ENCODING", told, headers={"Accept-Encoding": "identity"})
+    media_type = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
+    if media_type and media_type != "application/json" and not media_type.endswith("+json"):
+        told = f"the body is {media_type[:64]}; it has to be JSON, sent as application/json"
+        raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", told, headers={"Accept-Post": "application/json"})
 
 
 class Answer(Response[Any]):

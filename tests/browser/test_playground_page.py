@@ -245,7 +245,8 @@ async def test_an_agent_that_fails(page: Page, serve: Serve, artefacts: Path) ->
     await visit(page, live)
     await run_json(page, "{}")
     notice = page.locator(".notice")
-    await expect(notice).to_contain_text("the third column is missing")
+    await expect(notice).to_contain_text("ValueError; the server's log has the details")
+    await expect(notice).not_to_contain_text("the third column")
     run_id = live.get("/runs").json()["runs"][0]["run_id"]
     await expect(notice).to_contain_text(f"AGENT_ERROR · {run_id}")
     await expect(page.locator(".words").first).to_have_text("so far")

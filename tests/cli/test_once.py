@@ -79,9 +79,9 @@ class TestTest:
         [
             ('{"n": ', "the payload is no valid JSON"),
             ("[1]", "the payload has to be a JSON object, and it is an array"),
-            ('{"n": "one"}', "n: 'one' is not of type 'integer'"),
-            ('{"list": [{}, {"deep": 1}]}', "list.1.deep: 1 is not of type 'string'"),
-            ("{}", "$: 'n' is a required property"),
+            ('{"n": "one"}', 'n: "one" is not of type "integer"'),
+            ('{"list": [{}, {"deep": 1}]}', 'list.1.deep: 1 is not of type "string"'),
+            ("{}", '$: "n" is a required property'),
             ("@nowhere.json", "cannot read nowhere.json: No such file or directory"),
         ],
     )
@@ -105,7 +105,7 @@ class TestTest:
             (
                 "echo",
                 "io_schema: {output: {type: object, required: [answer]}, strict: true}",
-                "error: the output does not fit io_schema.output: $: 'answer' is a required property",
+                'error: the output does not fit io_schema.output: $: "answer" is a required property',
             ),
         ],
     )

@@ -31,7 +31,9 @@ def handle(payload, context):
     context.sync_emit_token("end")
     return {"text": "begin end"}
 """
-DOCKFILE = "agent: {name: tested, handler: agent:handle}\nstreaming: {async_runs: true}\n"
+DOCKFILE = (
+    "agent: {name: tested, handler: agent:handle}\nstreaming: {async_runs: true}\nexpose: {errors: full}\n"
+)
 KEY = "first-key-of-two"
 
 

@@ -25,7 +25,7 @@ from google.protobuf.struct_pb2 import Value
 from .conftest import DEADLINE, Live, Serve, Store
 
 VERSIONS = ["1.0", "0.3"]
-EXPOSE = {"protocols": ["a2a"]}
+EXPOSE = {"protocols": ["a2a"], "errors": "full"}
 
 
 async def talk(payload: dict[str, Any], context: Any) -> dict[str, Any]:

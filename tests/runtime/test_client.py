@@ -35,7 +35,7 @@ def served(serve: Serve, store: Store | None = None, agent: Any = talk, **option
 
 
 async def test_invoke_returns_the_output(serve: Serve) -> None:
-    async with Client(served(serve).url) as client:
+    async with Client(served(serve, expose={"errors": "full"}).url) as client:
         assert await client.invoke({"tokens": 2}) == {"said": 2}
         with pytest.raises(APIError) as failed:
             await client.invoke({"fail": True})

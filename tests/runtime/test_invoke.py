@@ -38,7 +38,8 @@ def test_the_answer_holds_the_output_and_says_who_gave_it(serve: Serve) -> None:
         (b"{", "INVALID_JSON", "valid JSON"),
         (b"", "INVALID_JSON", "the body is empty; it has to be a JSON object"),
         (b" \n", "INVALID_JSON", "is empty"),
-        (b"\xff\xfe", "INVALID_JSON", "valid JSON"),
+        (b"\xff\xfe", "INVALID_JSON", "not UTF-8"),
+        (b"\xff", "INVALID_JSON", "valid JSON"),
         (b"[" * 100_000, "INVALID_JSON", "nested too deeply"),
         (b"[1, 2]", "NOT_AN_OBJECT", "an array"),
         (b'"text"', "NOT_AN_OBJECT", "a string"),
@@ -104,7 +105,7 @@ def test_an_agent_that_raises_is_500_without_a_traceback(
         raise ValueError("no such document")
 
     with caplog.at_level(logging.ERROR, logger="dockrion"):
-        answer = serve(broken).post("/invoke")
+        answer = serve(broken, expose={"errors": "full"}).post("/invoke")
     assert answer.status_code == 500
     problem = answer.json()
     assert problem["code"] == "AGENT_ERROR"

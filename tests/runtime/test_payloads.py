@@ -186,5 +186,5 @@ def test_secrets_that_no_dockfile_names_are_told_by_their_variables(serve: Serve
     async def leaking(payload: dict[str, Any]) -> None:
         raise RuntimeError(" ".join(env.values()))
 
-    error = serve(leaking, env=env).events()[-1]["error"]
+    error = serve(leaking, env=env, expose={"errors": "full"}).events()[-1]["error"]
     assert error == "RuntimeError: *** *** *** name qwertyuiop"

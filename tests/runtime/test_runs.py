@@ -167,7 +167,7 @@ def test_a_failing_agent_is_a_failed_run(serve: Serve, store: Store) -> None:
     async def fail(payload: dict[str, Any]) -> None:
         raise ValueError("no such thing")
 
-    live = serve_runs(serve, store, fail)
+    live = serve_runs(serve, store, fail, expose={"errors": "full"})
     shown = ended(live, make(live))
     assert shown["status"] == "failed"
     assert shown["error"]["code"] == "AGENT_ERROR"

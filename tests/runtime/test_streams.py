@@ -130,7 +130,7 @@ def test_a_failing_agent_ends_in_one_error_event(serve: Serve, caplog: pytest.Lo
         raise LookupError("nothing there")
 
     with caplog.at_level(logging.ERROR, logger="dockrion"):
-        events = serve(broken).events()
+        events = serve(broken, expose={"errors": "full"}).events()
     assert [event["type"] for event in events] == ["started", "token", "error"]
     error = events[-1]
     assert error["code"] == "AGENT_ERROR"

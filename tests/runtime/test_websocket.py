@@ -134,7 +134,7 @@ async def test_a_socket_that_goes_stops_its_agents(serve: Serve) -> None:
         ("{", "INVALID_MESSAGE"),
         ("[]", "INVALID_MESSAGE"),
         ("{}", "INVALID_MESSAGE"),
-        ('{"payload": 5}', "INVALID_MESSAGE"),
+        ('{"payload": 5}', "NOT_AN_OBJECT"),
         ('{"pay": {}}', "INVALID_MESSAGE"),
         ('{"payload": {}, "request_id": "a b"}', "INVALID_REQUEST_ID"),
         ('{"payload": {}, "thread_id": ""}', "INVALID_THREAD_ID"),

@@ -37,8 +37,11 @@ def test_defaults(load_text: Load) -> None:
             "public_url": None,
             "trusted_proxies": (),
             "cors": {"origins": (), "methods": ("GET", "POST", "DELETE")},
+            "errors": None,
             "max_body_bytes": 10485760,
             "limits": {
+                "json_growth": 10,
+                "a2a_values": 20_000,
                 "connections": 2000,
                 "head_bytes": 65536,
                 "headers": 100,

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from ..json_schema import Schema, SchemaError
 from .substitute import VARIABLE_NAME
 
 FAULT = "dockfile"
@@ -82,8 +81,10 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
-def _one_of(*valid: str) -> BeforeValidator:
+def _one_of(*valid: str, optional: bool = False) -> BeforeValidator:
     def check(value: Any) -> Any:
+        if value is None and optional:
+            return None
         if not isinstance(value, str) or value not in valid:
             raise fault("not a valid value", valid=valid)
         return value
@@ -234,18 +235,13 @@ def _json_schema(value: Any) -> Any:
     if not isinstance(value, dict):
         raise fault("expected a JSON Schema: a mapping, such as {type: object}")
     try:
-        Draft202012Validator.check_schema(value)
+        Schema(value)
     except SchemaError as error:
-        at = tuple(error.absolute_path)
-        named = _short(error.message)
-        raise fault(f"not valid JSON Schema: {named}", at=at, instead="not valid JSON Schema") from None
-    except (OverflowError, RecursionError):
-        raise fault("not valid JSON Schema: a pattern cannot be compiled", told=True) from None
+        named = f"not valid JSON Schema: {error.message}"
+        raise fault(named, at=error.path, instead="not valid JSON Schema") from None
+    except RecursionError:
+        raise fault("not valid JSON Schema: it is nested too deeply", told=True) from None
     return value
-
-
-def _short(message: str, limit: int = 200) -> str:
-    return message if len(message) <= limit else message[:limit] + "…"
 
 
 _number = BeforeValidator(_no_boolean)
@@ -280,6 +276,11 @@ JSONSchema = Annotated[
 StoreKind = Annotated[Literal["memory", "redis"], _one_of("memory", "redis")]
 LostPolicy = Annotated[Literal["fail", "restart", "resume"], _one_of("fail", "restart", "resume")]
 LogStyle = Annotated[Literal["auto", "json", "console"], _one_of("auto", "json", "console")]
+ErrorsShown = Annotated[
+    Literal["full", "type", "none"] | None,
+    _one_of("full", "type", "none", optional=True),
+    Shown("`full`, `type` or `none`"),
+]
 TracingKind = Annotated[Literal["otel", "none"], _one_of("otel", "none")]
 IdKind = Annotated[Literal["uuid", "custom"], _one_of("uuid", "custom")]
 StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False), Shown("URL of a Redis")]

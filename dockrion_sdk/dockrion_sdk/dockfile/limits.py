@@ -9,7 +9,8 @@ from .section import Section
 
 
 class Limits(Section):
-    """`expose.limits`: bounds on connections, whatever they carry. They hold before a key is checked.
+    """`expose.limits`: bounds on what a client may cost the server. Those of connections hold before a key
+    is checked.
 
     `head_bytes` and `headers` bound the request line and the header lines together, and the trailers of a
     chunked body. `message_bytes` is a WebSocket message's, after decompression, and never more than
@@ -33,3 +34,12 @@ class Limits(Section):
         default=1024 * 1024, description="Bytes of a WebSocket message; beyond it close code 1009."
     )
     compression: bool = Field(default=False, description="Whether WebSockets may use permessage-deflate.")
+    json_growth: Count = Field(
+        default=10,
+        description="How many times its size a JSON body may take in memory, by estimate; more gets 413. "
+        "A body below 1 MiB counts as one of 1 MiB.",
+    )
+    a2a_values: Count = Field(
+        default=20_000,
+        description="How many values the JSON of an A2A request may have; more gets 413.",
+    )

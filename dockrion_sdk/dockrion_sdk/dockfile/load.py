@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..json_schema import dangers
 from .errors import DockfileError, Loc, Problem, bounded, did_you_mean, dotted
 from .explain import Finding, explain
 from .models import APIKeys, Dockfile, Source
@@ -55,7 +56,7 @@ class _Check:
         self._tree = self._substituted()
 
     def dockfile(self, file: Path) -> Dockfile:
-        source = Source(file, tuple(self._warnings()), self._pass.templates)
+        source = Source(file, self._pass.templates)
         findings = list(self._unresolved())
         dockfile: Dockfile | None = None
         try:
@@ -65,6 +66,7 @@ class _Check:
         findings += self._missing_secrets()
         if dockfile is None or findings:
             raise DockfileError(self._document.file, self._problems(findings))
+        dockfile._warnings = (*self._unknown_sections(), *self._costly_schemas(dockfile))
         return dockfile
 
     def _substituted(self) -> dict[str, Any]:
@@ -75,12 +77,24 @@ class _Check:
         tree = self._pass.apply(known, {**empty, **env})
         return {**tree, "secrets": secrets}
 
-    def _warnings(self) -> Iterator[str]:
+    def _unknown_sections(self) -> Iterator[str]:
         for name in self._unknown:
-            mark = self._document.mark((name,))
             hint = did_you_mean(name, tuple(Dockfile.model_fields))
-            problem = Problem(dotted((name,)), "unknown section, ignored", hint, mark.line if mark else None)
-            yield str(DockfileError(self._document.file, [problem]))
+            yield self._warning((name,), "unknown section, ignored", hint)
+
+    def _costly_schemas(self, dockfile: Dockfile) -> Iterator[str]:
+        schemas = dockfile.io_schema
+        for name, schema in (
+            ("input", schemas.input),
+            ("output", schemas.output if schemas.strict else None),
+        ):
+            for path, message, hint in dangers(schema) if schema is not None else ():
+                yield self._warning(("io_schema", name, *path), message, hint)
+
+    def _warning(self, loc: Loc, message: str, hint: str) -> str:
+        mark = self._document.mark(loc)
+        problem = Problem(dotted(loc), message, hint, mark.line if mark else None)
+        return str(DockfileError(self._document.file, [problem]))
 
     def _unresolved(self) -> Iterator[Finding]:
         for loc, faults in self._pass.faults.items():

@@ -20,6 +20,7 @@ from .fields import (
     AgentReference,
     AuthMode,
     Count,
+    ErrorsShown,
     HeaderName,
     HostPattern,
     JSONSchema,
@@ -174,6 +175,12 @@ class Expose(Section):
         examples=[["10.0.0.0/8"]],
     )
     cors: CORS = CORS()
+    errors: ErrorsShown = Field(
+        default=None,
+        description="What clients get of a failure's text: `full` (without secrets), the exception's `type`,"
+        " or `none`. Where it is not set: `full` with API keys, `type` without.",
+        examples=["type"],
+    )
     max_body_bytes: Count = Field(default=10 * 1024 * 1024, description="Larger bodies get 413.")
     limits: Limits = Limits()
     max_concurrent: Count = Field(
@@ -282,7 +289,6 @@ class Source:
     """Where a Dockfile came from, passed along as the context of its validation."""
 
     file: Path
-    warnings: tuple[str, ...] = ()
     templates: Mapping[Loc, str] = field(default_factory=dict)
 
 
@@ -339,7 +345,6 @@ class Dockfile(Section):
         if isinstance(context, Source):
             self._file = context.file
             self._directory = context.file.parent
-            self._warnings = context.warnings
             for loc, template in context.templates.items():
                 _mark(self, loc, template)
 

@@ -16,13 +16,13 @@ from dockrion_sdk import Dockfile, load_dockfile
 
 from ..assembly import alive
 from ..auth import authenticator
-from ..payload import validator
+from ..payload import compiled
 from ..process import held_by, leave
 from ..redaction import redactor
 from ..service import Service
 from .environment import environment_file, unset_variables
 from .failure import INTERRUPTED, TRACEBACK_HINT, Failure, Teller, describe
-from .payloads import payload_of
+from .payloads import payload_of, refused_as_failure, unchecked_payload_of
 
 
 def read_dockfile(path: Path, env_file: Path | None, teller: Teller) -> Dockfile:
@@ -58,9 +58,16 @@ def not_started(error: BaseException) -> Failure:
     return Failure(f"the agent cannot start: {describe(error)}", TRACEBACK_HINT)
 
 
-def checked_payload(text: str, dockfile: Dockfile) -> dict[str, Any]:
-    """Return the payload of ``-p``, held against ``io_schema.input``."""
-    return payload_of(text, validator(dockfile.io_schema.input))
+def checked_payload(text: str, dockfile: Dockfile) -> Any:
+    """Return the payload of ``-p``, held against ``io_schema.input`` if there is one."""
+    schema = dockfile.io_schema.input
+    return unchecked_payload_of(text) if schema is None else payload_of(text, compiled(schema))
+
+
+def check_payload(service: Service, payload: Any) -> None:
+    """Hold a payload against what the agent takes, as the server does. Raises `Failure`."""
+    with refused_as_failure():
+        service.check_payload(payload)
 
 
 def run_agent(main: Coroutine[Any, Any, int]) -> int:

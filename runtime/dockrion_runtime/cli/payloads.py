@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from jsonschema import Draft202012Validator
+from dockrion_sdk.json_schema import Schema
 
+from ..json_text import decode_json
 from ..payload import read_payload
 from ..problems import Problem
 from .failure import USAGE, Failure
 
+_GROWTH: Final = 1000
+"""The caller's own machine holds what the caller sends."""
 
-def payload_of(text: str, schema: Draft202012Validator | None = None) -> dict[str, Any]:
-    """Return the payload of ``-p``, a JSON object. Raises `Failure`."""
+
+def payload_of(text: str, schema: Schema | None = None) -> Any:
+    """Return the payload of ``-p``, held against a schema if there is one. Raises `Failure`."""
     data = _payload_bytes(text)
+    with refused_as_failure():
+        return read_payload(data, schema, growth=_GROWTH, name="the payload")
+
+
+def unchecked_payload_of(text: str) -> Any:
+    """Return the payload of ``-p``, any JSON: what the agent takes is not known yet. Raises `Failure`."""
+    data = _payload_bytes(text)
+    with refused_as_failure():
+        if not data or data.isspace():
+            raise Problem(400, "INVALID_JSON", "the payload is empty; it has to be JSON")
+        return decode_json(data, name="the payload")
+
+
+@contextmanager
+def refused_as_failure() -> Iterator[None]:
+    """Raise `Failure` where a payload is refused within."""
     try:
-        return read_payload(data, schema, name="the payload")
+        yield
     except Problem as problem:
         errors = problem.extra.get("errors", [])
         more = [f"{fault['path']}: {fault['message']}" for fault in errors[1:]]

@@ -21,7 +21,7 @@ from ..redaction import Redactor
 from .environment import read_environment
 from .failure import FAILED, INTERRUPTED, USAGE, Failure, Teller
 from .options import LOCAL
-from .payloads import payload_of
+from .payloads import unchecked_payload_of
 from .view import CODES, opened_view
 
 PATIENCE_SECONDS: Final = 2.0
@@ -76,7 +76,7 @@ def stream_there(
     payload: str, url: str, key_env: str, env_file: Path | None, teller: Teller, *, json: bool
 ) -> int:
     """Have a server execute its agent once, show its events, and return the exit code."""
-    data = payload_of(payload)
+    data = unchecked_payload_of(payload)
     with connected(Server(url, key_env, env_file, teller)) as client:
         code, _, interrupted = show_events(client.stream(data), sys.stdout, json=json)
     if interrupted:

@@ -18,7 +18,7 @@ from dockrion_events import CancelledEvent, EncodedEvent, EventsFilter, StreamCo
 from ..app import create_app
 from ..service import Service
 from ..stream import Execution
-from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
+from .agent import check_payload, checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, Teller
 from .logs import log_to_stderr
 from .view import CODES, View, opened_view
@@ -43,9 +43,12 @@ def stream_here(
         data = checked_payload(payload, dockfile)
         with waiting("loading the agent"):
             app = create_app(dockfile)
+        service: Service = app.state.service
+        service.disclosure = service.disclosure._replace(errors="full")  # this terminal is the author's
 
         async def main() -> int:
             async with running(app) as service:
+                check_payload(service, data)
                 with opened_view(out, json=json) as view:
                     return await _watch(service, data, chosen, view)
 
@@ -55,9 +58,7 @@ def stream_here(
     return code
 
 
-async def _watch(
-    service: Service, payload: dict[str, Any], events_filter: EventsFilter | None, view: View
-) -> int:
+async def _watch(service: Service, payload: Any, events_filter: EventsFilter | None, view: View) -> int:
     request_id = service.new_request_id()
     context = StreamContext(request_id, events_filter=events_filter or service.events_filter)
     service.enter()

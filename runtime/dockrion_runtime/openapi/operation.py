@@ -110,9 +110,10 @@ def nothing(description: str) -> OpenAPIResponse:
 class Describer:
     """Makes the ``operation_class`` of routes, given what the Dockfile says of all of them."""
 
-    def __init__(self, dockfile: Dockfile) -> None:
+    def __init__(self, dockfile: Dockfile, *, checked: bool = False) -> None:
+        """``checked`` says whether payloads are held against a schema."""
         self._auth = dockfile.auth
-        self._checked = dockfile.io_schema.input is not None
+        self._checked = checked
 
     def __call__(
         self,
@@ -159,10 +160,11 @@ class Describer:
         refused: dict[int, tuple[str, ...]] = {
             400: ("INVALID_REQUEST_ID", "INVALID_JSON", "NOT_AN_OBJECT"),
             408: ("BODY_TIMEOUT",),
-            413: ("BODY_TOO_LARGE",),
+            413: ("BODY_TOO_LARGE", "TOO_MANY_VALUES"),
+            415: ("UNSUPPORTED_MEDIA_TYPE", "UNSUPPORTED_ENCODING"),
         }
         if self._checked:
-            refused[422] = ("INVALID_INPUT",)
+            refused[422] = ("INVALID_INPUT", "VALIDATION_TIMEOUT")
         return refused
 
     def _refusal(self, status: int, codes: Sequence[str]) -> OpenAPIResponse:

@@ -97,8 +97,13 @@ class _Components(Components):
         return document
 
 
-def openapi_config(dockfile: Dockfile, version: str) -> OpenAPIConfig:
-    """Describe the API at ``/docs/openapi.json``, with a page at ``/docs``."""
+def openapi_config(
+    dockfile: Dockfile, version: str, payload: Callable[[], dict[str, Any] | None]
+) -> OpenAPIConfig:
+    """Describe the API at ``/docs/openapi.json``, with a page at ``/docs``.
+
+    ``payload`` returns the agent's input schema; it is asked when somebody asks for the document.
+    """
     schemes = _security_schemes(dockfile)
     return OpenAPIConfig(
         title=dockfile.agent.name,
@@ -109,7 +114,7 @@ def openapi_config(dockfile: Dockfile, version: str) -> OpenAPIConfig:
             DOCS, route_handlers=[_asset_route()], include_in_schema=False, response_headers=_POLICY
         ),
         render_plugins=[_Page(), _Document(dockfile.expose.public_url)],
-        components=_Components(lambda: components(dockfile), schemes),
+        components=_Components(lambda: components(dockfile, payload()), schemes),
         security=[{name: []} for name in schemes] or None,
         use_handler_docstrings=False,
     )

@@ -12,6 +12,7 @@ from dockrion_adapters import AgentGraph
 from dockrion_events import EVENT_CLASSES
 from dockrion_events.events import CONFIGURABLE, CUSTOM_NAME, CUSTOM_PREFIX, CustomEvent, Event
 from dockrion_sdk import Dockfile
+from dockrion_sdk.json_schema import Schema
 
 from ..answers import (
     AcceptedRun,
@@ -40,8 +41,8 @@ UNNUMBERED: Final = frozenset({"heartbeat", "gap"})
 _IDENTIFIERS: Final = ("request_id", "run_id")
 
 
-def components(dockfile: Dockfile) -> dict[str, Any]:
-    """Return the document's schemas by their names."""
+def components(dockfile: Dockfile, payload: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the document's schemas by their names; ``payload`` is the agent's input schema."""
     found = {**_of_structs(ANSWERS), **event_schemas()}
     if dockfile.io_schema.output is not None:
         found["Output"] = _rooted(dockfile.io_schema.output, "Output")
@@ -53,7 +54,7 @@ def components(dockfile: Dockfile) -> dict[str, Any]:
         "RunEvent": _any_of(EVENT_CLASSES),
         "StreamFrame": _frame("StreamEvent"),
         "RunFrame": _frame("RunEvent"),
-        "Payload": _payload(dockfile.io_schema.input),
+        "Payload": _payload(payload),
     }
 
 
@@ -130,6 +131,8 @@ def _frame(event: str) -> dict[str, Any]:
 
 def _payload(schema: dict[str, Any] | None) -> dict[str, Any]:
     given = _rooted(schema or {}, "Payload")
+    if schema is not None and not Schema(schema).takes_objects_only:
+        return given
     if given.setdefault("type", "object") == "object":
         return given
     return {"allOf": [_rooted(schema or {}, "Payload/allOf/0"), {"type": "object"}]}

@@ -33,9 +33,9 @@ STORE: Final = "STORE_UNAVAILABLE"
 class RunOperations:
     """The ``operation_class`` of each route of runs."""
 
-    def __init__(self, dockfile: Dockfile) -> None:
+    def __init__(self, dockfile: Dockfile, *, checked: bool) -> None:
         self._dockfile = dockfile
-        self._describe = Describer(dockfile)
+        self._describe = Describer(dockfile, checked=checked)
 
     def create(self) -> type[Operation]:
         """POST /runs"""

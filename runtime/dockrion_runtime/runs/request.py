@@ -23,7 +23,7 @@ class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     ``origin`` is where it came from, for whoever executes it. It is no part of what was asked for.
     """
 
-    payload: dict[str, Any]
+    payload: Any
     thread_id: str | None = None
     origin: Origin | None = None
 

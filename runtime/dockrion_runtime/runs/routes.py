@@ -38,7 +38,7 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     """Return the routes that make, show, follow and cancel runs."""
 
-    described = RunOperations(service.dockfile)
+    described = RunOperations(service.dockfile, checked=service.describes_input)
 
     @post(
         "/runs",

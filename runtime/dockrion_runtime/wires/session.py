@@ -23,10 +23,12 @@ import logging
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from dockrion_events import CancelledEvent, HeartbeatEvent, as_text, encode_json
 from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 
+from ..json_text import check_growth, whole_characters
 from ..observability.correlation import correlate
 from ..problems import Problem, problem_body
 from ..service import Service
@@ -42,7 +44,7 @@ AT_ONCE: Final = 64
 class Message(msgspec.Struct, forbid_unknown_fields=True):
     """A client's frame: the payload of an execution to begin, or the ``request_id`` of one to cancel."""
 
-    payload: dict[str, Any] | None = None
+    payload: Any = UNSET
     request_id: str | None = None
     thread_id: str | None = None
     cancel: str | None = None
@@ -68,7 +70,7 @@ class Session:
         """Do what a client's frame says; what is wrong with it is told to the client."""
         request_id: str | None = None
         try:
-            message = _read(text)
+            message = _read(text, self._service.dockfile.expose.limits.json_growth)
             request_id = message.request_id or message.cancel
             if message.cancel is not None:
                 self._cancel(message.cancel)
@@ -89,7 +91,7 @@ class Session:
 
     def _begin(self, message: Message) -> None:
         service = self._service
-        if message.payload is None:
+        if message.payload is UNSET:
             raise Problem(400, "INVALID_MESSAGE", f"neither payload nor cancel; {_EXPECTED}")
         request_id = message.request_id or service.new_request_id()
         if not is_id(request_id):
@@ -167,8 +169,20 @@ _EXPECTED: Final = (
 )
 
 
-def _read(text: str) -> Message:
+def _read(text: str, growth: int) -> Message:
+    data = text.encode()
+    check_growth(data, growth, name="the message")
     try:
-        return _decode(text)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        return _message(data)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Problem(400, "INVALID_MESSAGE", f"no valid message: {error}; {_EXPECTED}") from None
+
+
+def _message(data: bytes) -> Message:
+    try:
+        return _decode(data)
+    except msgspec.DecodeError:
+        mended = whole_characters(data)
+        if mended == data:
+            raise
+        return _decode(mended)

@@ -25,8 +25,12 @@ _MODES: Final = ["text/plain", JSON_TYPE]
 _VERSIONS: Final = ("1.0", "0.3")
 
 
-def agent_card(dockfile: Dockfile, url: str, *, version: str, framework: str) -> AgentCard:
-    """Return the card of an agent that is spoken to at ``url``; ``version`` is the server's."""
+def agent_card(
+    dockfile: Dockfile, url: str, *, version: str, framework: str, payload: dict[str, Any] | None
+) -> AgentCard:
+    """Return the card of an agent that is spoken to at ``url``; ``version`` is the server's, ``payload`` the
+    agent's input schema.
+    """
     agent = dockfile.agent
     description = agent.description or f"The agent {agent.name}"
     card = AgentCard(
@@ -44,7 +48,7 @@ def agent_card(dockfile: Dockfile, url: str, *, version: str, framework: str) ->
             AgentSkill(
                 id=re.sub(r"[^a-z0-9]+", "-", agent.name.lower()).strip("-") or "agent",
                 name=agent.name,
-                description=_skill(description, dockfile.io_schema.input),
+                description=_skill(description, payload),
                 tags=[framework],
             )
         ],

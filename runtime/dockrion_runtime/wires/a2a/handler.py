@@ -105,7 +105,7 @@ class RunsHandler(RequestHandler):
 
     def _chat(self, text: str) -> Any:
         service = self._service
-        return chat_payload(text, service.agent.adapter, service.dockfile)
+        return chat_payload(text, service.agent.adapter, service.input_schema)
 
     # -- tasks ---------------------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-import msgspec
 from a2a.server.jsonrpc_models import JSONParseError
 from a2a.server.request_handlers.response_helpers import agent_card_to_dict, build_error_response
 from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH
+from a2a.utils.errors import A2AError, InvalidRequestError
 from litestar import get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, RequestBody
@@ -19,6 +19,7 @@ from starlette.requests import Request as StarletteRequest
 
 from ...auth import OPEN, owner_of
 from ...front import Hosts, prefix_of
+from ...json_text import check_values, decode_json, whole_characters
 from ...openapi import Describer, JSONSchema
 from ...private import PRIVATE_HEADERS
 from ...problems import Problem
@@ -29,9 +30,12 @@ from ...wire import Answer, AnyRequest, body_of, header
 from .call import Call, CallBuilder, attach
 from .card import agent_card
 from .handler import RunsHandler
+from .malformed import shorten_error, silence_tracebacks
 from .response import AnswerStream
 
 PATH: Final = "/a2a"
+
+_LONGEST_ID: Final = 1024
 
 RPC_REQUEST: Final[dict[str, Any]] = {
     "type": "object",
@@ -47,6 +51,7 @@ RPC_REQUEST: Final[dict[str, Any]] = {
 
 def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     """Return the routes of A2A."""
+    silence_tracebacks()
     dispatcher = JsonRpcDispatcher(
         RunsHandler(service, runs), context_builder=CallBuilder(), enable_v0_3_compat=True
     )
@@ -67,9 +72,9 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     async def card(request: AnyRequest) -> Answer:
         url = (dockfile.expose.public_url or _address(request, hosts)) + PATH
         framework = service.agent.adapter.framework
-        return Answer(
-            agent_card_to_dict(agent_card(dockfile, url, version=VERSION, framework=framework)), 200
-        )
+        payload = service.input_schema
+        card = agent_card(dockfile, url, version=VERSION, framework=framework, payload=payload)
+        return Answer(agent_card_to_dict(card), 200)
 
     rpc_answer = _json("The JSON-RPC answer, an error too; to a streaming method, answers as events.")
     rpc_answer.content = {**(rpc_answer.content or {}), "text/event-stream": OpenAPIMediaType()}
@@ -87,23 +92,25 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
                 content={"application/json": OpenAPIMediaType(schema=JSONSchema(RPC_REQUEST))},
                 required=True,
             ),
-            refusals={408: ("BODY_TIMEOUT",), 413: ("BODY_TOO_LARGE",)},
+            refusals={408: ("BODY_TIMEOUT",), 413: ("BODY_TOO_LARGE", "TOO_MANY_VALUES")},
         ),
     )
     async def rpc(request: AnyRequest) -> ASGIApp:
         request_id = service.request_id(request)
         body = await _body(request, dockfile.expose.max_body_bytes)
-        try:
-            msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            told = build_error_response(None, JSONParseError(message=str(error)))
+        check_values(body, dockfile.expose.limits.a2a_values)
+        refused = _fault(body)
+        if refused is not None:
+            told = build_error_response(None, refused)
             return Answer(told, 200, (b"x-request-id", request_id.encode())).to_asgi_response()
+        body = whole_characters(body)
         call = Call(owner_of(request))
         response = await _answered(dispatcher, request, body, call)
         if isinstance(response, EventSourceResponse):
             answers: Any = response.body_iterator  # of dicts with event and data, in either version
             return AnswerStream(answers, call, request_id, heartbeat=heartbeat)
         response.headers.update({**PRIVATE_HEADERS, "x-request-id": request_id})
+        shorten_error(response)
         return response  # type: ignore[no-any-return]
 
     return [card, rpc]
@@ -129,6 +136,18 @@ def _json(description: str) -> OpenAPIResponse:
     return OpenAPIResponse(
         description=description, content={"application/json": OpenAPIMediaType(schema=schema)}
     )
+
+
+def _fault(body: bytes) -> A2AError | JSONParseError | None:
+    """Return what is wrong with a request before the SDK sees it, None if nothing is."""
+    try:
+        asked = decode_json(body)
+    except Problem as problem:
+        return JSONParseError(message=problem.detail)
+    request_id = asked.get("id") if isinstance(asked, dict) else None
+    if isinstance(request_id, str) and len(request_id) > _LONGEST_ID:
+        return InvalidRequestError(f"id: at most {_LONGEST_ID} characters")
+    return None
 
 
 async def _body(request: AnyRequest, limit: int) -> bytes:
