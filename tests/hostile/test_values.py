@@ -87,7 +87,11 @@ BODIES: dict[str, Callable[[], bytes]] = {
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder = tmp_path_factory.mktemp("values")
-    with serving(folder, agent=AGENT, keys=True, a2a=True, io_schema={"input": SCHEMA}) as found:
+    limits = {"message_bytes": 10 * MIB}  # a frame may be as large as a body here
+    schema = {"input": SCHEMA}
+    with serving(
+        folder, agent=AGENT, keys=True, a2a=True, io_schema=schema, expose={"limits": limits}
+    ) as found:
         yield found
 
 
