@@ -61,7 +61,7 @@ class Inner(Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None: ...
     def connection_lost(self, exc: Exception | None) -> None: ...
-    def data_received(self, data: bytes) -> None: ...
+    def data_received(self, data: bytearray) -> None: ...
     def eof_received(self) -> bool | None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
@@ -111,7 +111,8 @@ class Edge:
         self.buffered = 0
         self.unused: dict[Guard, float] = {}
         """Connections that have sent no whole request yet, oldest first, and when they were made."""
-        self.buffer = memoryview(bytearray(READ_BYTES))
+        self.read = bytearray(READ_BYTES)
+        self.buffer = memoryview(self.read)
         self._occasional = Occasional()
         self._turns: deque[Guard] = deque()
 
@@ -195,6 +196,8 @@ class Guard(asyncio.BufferedProtocol):
 
     def __init__(self, edge: Edge, make: Callable[[Guard], Inner]) -> None:
         self.edge = edge
+        self._read = edge.read
+        self._buffer = edge.buffer
         self._make = make
         self._inner: Inner | None = None
         self._transport: asyncio.Transport | None = None
@@ -230,16 +233,17 @@ class Guard(asyncio.BufferedProtocol):
             inner.connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self.edge.buffer
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        inner, transport = self._inner, self._transport
-        if inner is None or transport is None:
+        if self._inner is None:
             return
-        inner.data_received(bytes(self.edge.buffer[:nbytes]))
-        if nbytes == READ_BYTES and not transport.is_closing():
-            inner = self._inner
-            if inner is not None and inner.reading and not inner.awaiting:
+        self._inner.data_received(self._read[:nbytes])
+        if nbytes == READ_BYTES:
+            inner, transport = self._inner, self._transport
+            if inner is None or transport is None or transport.is_closing():
+                return
+            if inner.reading and not inner.awaiting:
                 transport.pause_reading()
                 self.edge.take_turns(self)
 

@@ -21,14 +21,17 @@ from websockets.frames import Frame
 
 from .connection import CONNECTION
 from .edge import BUFFERED_BYTES, READ_BYTES, Edge, Guard
-from .problems import PROBLEM_JSON, Problem, problem_body
+from .problems import PROBLEM_JSON, Problem, overloaded, problem_body
 from .service import BODY_SECONDS
 from .wires import line
+
+SHORT_BYTES: Final = 128
+"""Bytes that are not looked through for requests without end: not more than `Limits.pipelined` fit in."""
 
 BODY_AHEAD: Final = 16 * 1024
 """Bytes of a body that are read before somebody asks for it; `BODY_ASKED` once somebody does."""
 
-BODY_ASKED: Final = 64 * 1024
+BODY_ASKED: Final = 256 * 1024
 
 REQUEST_BYTES: Final = 4 * 1024
 """About what a waiting request costs besides its head."""
@@ -79,7 +82,9 @@ class Protocol(HttpToolsProtocol):
         super().__init__(**options)
         self.guard: Guard | None = guard
         self._edge = guard.edge
-        self._limits = guard.edge.limits
+        self._limits = limits = guard.edge.limits
+        self._head_bytes, self._most_headers = limits.head_bytes, limits.headers
+        self._pipelined = limits.pipelined
         self._answering: RequestResponseCycle | None = None
         self._answered: Connection | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -90,7 +95,6 @@ class Protocol(HttpToolsProtocol):
         self._progress = False  # what was fed last had the end of a head or of a message, or a part of a body
         self._fed = 0  # bytes since then
         self._feeding = 0
-        self._trailers = 0
         self._charged = 0
         self._waiting = b""  # requests that are not parsed yet, because enough of them wait
 
@@ -129,16 +133,21 @@ class Protocol(HttpToolsProtocol):
 
     # -- what arrives --------------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | bytearray) -> None:
         if self._refused:
             return
-        self._unset_keepalive_if_required()
-        room = self._limits.pipelined - len(self.pipeline)
-        if self._waiting or (data.count(b"\n") > 2 * room and data.count(_HEAD_END) > room):
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        if self._waiting or ((len(data) > SHORT_BYTES or self.pipeline) and self._are_many(data)):
             self._waiting += data
             self._feed_waiting()
         else:
             self._feed(data)
+
+    def _are_many(self, data: bytes | bytearray) -> bool:
+        """Say whether there may be more requests in this than may still wait."""
+        room = self._pipelined - len(self.pipeline)
+        return data.count(b"\n") > 2 * room and data.count(_HEAD_END) > room
 
     def _feed_waiting(self) -> None:
         """Parse what waits, request by request, until enough of them wait for their answers."""
@@ -152,19 +161,14 @@ class Protocol(HttpToolsProtocol):
         self._waiting = b"" if self._refused else data[at:]
         self._look_at_queue()
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes | bytearray) -> None:
         self._progress = False
-        self._feeding = len(data)
+        self._feeding = size = len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
-                if self._is_answering():
-                    self._in_head = True
-                    told = "a WebSocket cannot be opened behind requests that are not answered yet"
-                    self._refuse(Problem(400, "BAD_REQUEST", told))
-                else:
-                    self.handle_websocket_upgrade(data[upgrade.args[0] :])
+                self._upgrade(data[upgrade.args[0] :])
                 return
         except httptools.HttpParserError:
             fault, self._fault = self._fault, None
@@ -175,15 +179,22 @@ class Protocol(HttpToolsProtocol):
             return
         if self._progress:
             self._fed = 0
+            if self._in_head and not self._begun and not self.pipeline and not self._charged:
+                return  # a whole request, as they mostly are
         else:
-            self._fed += len(data)
-            if self._fed > self._limits.head_bytes:
-                self._refuse(self._too_large())
-                return
+            self._fed += size
+        self._look_at_parts()
+
+    def _look_at_parts(self) -> None:
+        """Hold a request that has not come to its end to the limits."""
+        if self._fed > self._head_bytes or (
+            self.headers is not None and len(self.headers) > self._most_headers
+        ):
+            self._refuse(self._too_large())
+            return
         if self._in_head and (self._fed or self._begun) and self._deadline is None:
             self._set_deadline(self._limits.head_seconds, self._head_is_late)
-        if self._fed or self._charged or self.pipeline or self._begun or not self._in_head:
-            self._look_at_memory()
+        self._look_at_memory()
 
     def _look_at_memory(self) -> None:
         """Count what is held for requests that nobody reads yet; refuse the client if all hold too much."""
@@ -192,13 +203,20 @@ class Protocol(HttpToolsProtocol):
             self._charge(held)
             if self._edge.buffered > BUFFERED_BYTES and held > 2 * REQUEST_BYTES and not self.flow.asked:
                 self._edge.refuse("buffered", "too much is being received at once; clients are refused")
-                self._refuse(Problem(503, "OVERLOADED", "too much is being received; try again in a moment"))
+                self._refuse(overloaded("too much is being received; try again in a moment"))
 
     def _charge(self, held: int) -> None:
         self._edge.buffered += held - self._charged
         self._charged = held
 
-    def handle_websocket_upgrade(self, more: bytes = b"") -> None:
+    def _upgrade(self, more: bytes | bytearray) -> None:
+        if not self._is_answering():
+            self.handle_websocket_upgrade(more)
+            return
+        self._in_head = True
+        self._refuse(Problem(400, "BAD_REQUEST", "a WebSocket cannot be opened behind unanswered requests"))
+
+    def handle_websocket_upgrade(self, more: bytes | bytearray = b"") -> None:
         """Hand the connection over to the WebSocket protocol: the request once more, and what follows it."""
         assert self.guard is not None
         assert self.ws_protocol_class is not None
@@ -234,34 +252,24 @@ class Protocol(HttpToolsProtocol):
         self._begun = True
         self.flow.asked = False
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:  # a trailer: nobody asks for it
-            self._trailers += 1
-            if self._trailers > self._limits.headers:
-                raise self._fails(self._too_large())
-            return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
-        if len(self.headers) > self._limits.headers:
-            raise self._fails(self._too_large())
-
     def on_headers_complete(self) -> None:
-        most = self._fed + self._feeding
-        if most > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
-            raise self._fails(self._too_large())
+        if len(self.headers) > self._most_headers or (
+            self._fed + self._feeding > self._head_bytes and self._head_size() > self._head_bytes
+        ):
+            self._fault = self._too_large()
+            raise self._fault
         before = self.cycle
         super().on_headers_complete()
         self._in_head = self._begun = False
         self._progress = True
-        self._trailers = 0
         if self._deadline is not None:
             self._set_deadline(None)
             if self.guard is not None:
                 self.guard.used()
-        if self.pipeline and self.cycle is not before:
-            self._look_at_queue()
+        if self.cycle is not before:
+            self.headers = []  # for trailers, which nobody asks for
+            if self.pipeline:
+                self._look_at_queue()
 
     def on_body(self, body: bytes) -> None:
         self._progress = True
@@ -275,9 +283,14 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_head = self._progress = True
-        super().on_message_complete()
-        if self.cycle is not None and self.cycle.response_complete and self._deadline is not None:
-            self._set_deadline(None)  # the body has ended behind its answer, and the next head may come
+        cycle = self.cycle
+        if cycle is None or (self.parser.should_upgrade() and self._should_upgrade()):
+            return
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+        elif self._deadline is not None:  # the body has ended behind its answer: the next head may come
+            self._set_deadline(None)
             self._unset_keepalive_if_required()
             last = self.timeout_keep_alive_handler
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, last)
@@ -289,11 +302,6 @@ class Protocol(HttpToolsProtocol):
         limits = self._limits
         told = f"a request's head has at most {limits.head_bytes:,} bytes and {limits.headers} headers"
         return Problem(431, "HEAD_TOO_LARGE", told)
-
-    def _fails(self, problem: Problem) -> Exception:
-        """Return what a callback raises to end the parsing."""
-        self._fault = problem
-        return problem
 
     # -- the queue of requests -----------------------------------------------------------------------
 
@@ -310,7 +318,7 @@ class Protocol(HttpToolsProtocol):
 
     def _is_full(self) -> bool:
         waiting = len(self.pipeline)
-        return waiting >= self._limits.pipelined or (waiting > 0 and self._queued_bytes() > 2 * READ_BYTES)
+        return waiting >= self._pipelined or (waiting > 0 and self._queued_bytes() > 2 * READ_BYTES)
 
     def _look_at_queue(self) -> None:
         """Read on while there is room for a request to wait, so that a client that leaves is noticed."""
@@ -348,7 +356,7 @@ class Protocol(HttpToolsProtocol):
             if cycle.more_body:
                 cycle.body = bytearray()
                 self._set_deadline(BODY_SECONDS, self._body_is_late)
-            else:  # the half of what an idle connection would hold
+            elif not self._begun:  # the half of what an idle connection would hold
                 self.cycle = self.scope = self.headers = self.current = None  # type: ignore[assignment]
             if self._charged:
                 self._look_at_memory()
@@ -415,8 +423,10 @@ class Protocol(HttpToolsProtocol):
 
     def _answer_and_end(self, problem: Problem) -> None:
         body = problem_body(problem)
-        head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[problem.status] + head % (PROBLEM_JSON.encode(), len(body)) + body)
+        headers = {"content-type": PROBLEM_JSON, "content-length": len(body), "connection": "close"}
+        lines = [f"{name.lower()}: {value}\r\n" for name, value in {**headers, **problem.headers}.items()]
+        head = STATUS_LINE[problem.status] + "".join(lines).encode()
+        self.transport.write(head + b"\r\n" + body)
         self._unset_keepalive_if_required()
         self.flow.full = False
         self.flow.resume_reading()
@@ -547,11 +557,11 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     # -- what arrives --------------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | bytearray) -> None:
         if self._refused:
             return
         if not self.handshake_initiated:
-            super().data_received(data)
+            super().data_received(bytes(data))
             if not self.handshake_initiated:  # the library has refused it by itself
                 self.edge.count_malformed("requests for a WebSocket")
                 self._refused = self.handshake_complete = self.close_sent = True

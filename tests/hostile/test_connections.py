@@ -88,6 +88,17 @@ def test_a_stream_goes_on_while_half_a_head_waits_behind_it(tmp_path: Path) -> N
         assert got.endswith(b"0\r\n\r\n") or b"HTTP/1.1 408 " in got
 
 
+def test_a_head_that_begins_before_the_last_answer_is_read_to_its_end(unlocked: Target) -> None:
+    client = unlocked.connect()
+    asked = request("GET", "/none", "X-Long: x")
+    client.sendall(request("POST", "/invoke", body=b'{"pause": 0.3}') + asked[:-10])
+    assert head(client).startswith(b"HTTP/1.1 200 ")
+    client.sendall(asked[-10:])
+    got = client.recv(65536)
+    while b"NOT_FOUND" not in got:
+        got += client.recv(65536)
+
+
 def test_connections_beyond_the_limit_are_refused_and_the_others_go_on(tmp_path: Path) -> None:
     limits = {"connections": 50, "head_seconds": 3.0}
     with serving(tmp_path, expose={"limits": limits}, **KEYS) as target:
