@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         self._reads, self._times = [], [] if timed else None
         self._streamed, self._due = streamed, 0
         self._first, self._done = loop.create_future(), loop.create_future()
-        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         self._transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
     async def first_bytes(self) -> None:

@@ -92,7 +92,7 @@ class Server(Child):
     def _wait_until_ready(self) -> None:
         """The socket listens already: the answer to a request comes as soon as there can be one."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=START_SECONDS) as connection:
-            connection.sendall(b"GET /ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+            connection.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = connection.recv(4096)
         if not answer.startswith(b"HTTP/1.1 200 "):
             raise RuntimeError(f"the {self.role} server is not ready: {answer[:200]!r}")

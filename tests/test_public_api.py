@@ -9,6 +9,7 @@ import pytest
 
 import dockrion_adapters
 import dockrion_events
+import dockrion_runtime
 import dockrion_sdk
 
 EVENTS = """
@@ -60,6 +61,11 @@ def test_dockrion_adapters_exports_these_names() -> None:
 def test_dockrion_sdk_exports_these_names() -> None:
     assert sorted(dockrion_sdk.__all__) == sorted(SDK.split())
     assert all(getattr(dockrion_sdk, name) is not None for name in dockrion_sdk.__all__)
+
+
+def test_dockrion_runtime_exports_these_names() -> None:
+    assert dockrion_runtime.__all__ == ["create_app"]
+    assert callable(dockrion_runtime.create_app)
 
 
 @pytest.mark.parametrize(

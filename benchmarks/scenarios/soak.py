@@ -88,7 +88,7 @@ def _open_deaf(server: Server, run_id: str) -> socket.socket:
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reader.connect(("127.0.0.1", server.port))
-    reader.sendall(f"GET /runs/{run_id}/events HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+    reader.sendall(f"GET /runs/{run_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return reader
 
 

@@ -12,7 +12,7 @@ import msgspec
 from .markdown import fence, filled, prose, table
 
 FILE = "python-api.md"
-PACKAGES = ("dockrion_events", "dockrion_adapters", "dockrion_sdk")
+PACKAGES = ("dockrion_events", "dockrion_adapters", "dockrion_sdk", "dockrion_runtime")
 MORE = {"dockrion_sdk": ("dockrion_sdk.client",)}
 """Packages within, whose own public names stand with those of the package around them."""
 
