@@ -36,7 +36,7 @@ def test_defaults(load_text: Load) -> None:
             "public_url": None,
             "cors": {"origins": (), "methods": ("GET", "POST", "DELETE")},
             "errors": None,
-            "limits": {"json_growth": 10, "a2a_values": 20_000},
+            "limits": {"json_growth": 10, "a2a_values": 10_000},
             "max_body_bytes": 10485760,
             "max_concurrent": 256,
             "shutdown_grace": 30.0,

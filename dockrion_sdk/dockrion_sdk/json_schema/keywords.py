@@ -19,7 +19,7 @@ _DFA_BYTES: Final = 1 << 16
 _NS_PER_BYTE: Final = 1 / 15
 """Measured: a pattern whose compiled form has n bytes costs at most n/15 ns for each byte of text."""
 
-_MATCH_NS: Final = 500_000_000
+_MATCH_NS: Final = 250_000_000
 
 
 class Budget:
