@@ -39,7 +39,7 @@ SCHEMA = {
     },
 }
 SIZE = 9 * MIB
-SECONDS = 1.0  # of the processor's time, that one request may cost
+SECONDS = 1.0
 """Of the processor's time, that one request may cost."""
 AGENT = """
 async def handle(payload, context):
