@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Final
 
-from dockrion_sdk.json_schema import Schema, ValidationTimeout
+from dockrion_sdk.json_schema import Schema, SchemaError, ValidationTimeout
 
 from .json_text import check_growth, decode_json
 from .problems import Problem
@@ -15,6 +16,25 @@ _KINDS: Final = {dict: "an object", list: "an array", str: "a string", type(None
 def compiled(schema: dict[str, Any] | None) -> Schema | None:
     """Return what checks values against ``schema``; None where there is no schema."""
     return Schema(schema) if schema is not None else None
+
+
+def compiled_of_agent(schema: dict[str, Any]) -> Schema:
+    """Return what checks values against a schema that an agent's framework made.
+
+    A pattern that is not supported is left out: pydantic's for decimal numbers looks ahead, and the agent
+    checks its input by itself. Raises `SchemaError`.
+    """
+    kept = copy.deepcopy(schema)
+    while True:
+        try:
+            return Schema(kept)
+        except SchemaError as error:
+            if error.path[-1:] != ("pattern",):
+                raise
+            place: Any = kept
+            for part in error.path[:-1]:
+                place = place[part]
+            del place["pattern"]
 
 
 def read_payload(data: bytes, schema: Schema | None, *, growth: int, name: str = "the body") -> Any:

@@ -15,14 +15,14 @@ from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, e
 from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
-from dockrion_sdk.json_schema import SchemaError
+from dockrion_sdk.json_schema import SchemaError, ValidationTimeout
 
 from .answers import Readiness, RunsInfo
 from .edge import Edge
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
-from .payload import check_payload, compiled, faults, read_payload
+from .payload import check_payload, compiled, compiled_of_agent, faults, read_payload
 from .problems import Problem, not_started, overloaded
 from .stream import Disclosure, Execution, OutputInvalid, shutdown_event
 from .uuids import random_uuid
@@ -103,7 +103,7 @@ class Service:
             return
         try:
             schema = adapter.input_schema()
-            self._input = compiled(schema)
+            self._input = compiled_of_agent(schema) if schema is not None else None
         except SchemaError as error:
             where = ".".join(map(str, error.path)) or "$"
             log.warning("the agent's own input schema is not used: %s: %s", where, error.message)
@@ -248,7 +248,10 @@ class Service:
         """Raise `OutputInvalid` where the output does not fit ``io_schema.output`` and strict is set."""
         if self._output is None:
             return
-        found = faults(self._output, msgspec.json.decode(encode_json(output)))
+        try:
+            found = faults(self._output, msgspec.json.decode(encode_json(output)))
+        except ValidationTimeout:
+            raise OutputInvalid("$: checking it against the schema took too long") from None
         if found:
             raise OutputInvalid(f"{found[0]['path']}: {found[0]['message']}")
 

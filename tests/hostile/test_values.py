@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ SCHEMA = {
 }
 SIZE = 9 * MIB
 SECONDS = 1.0
+"""Of the processor's time, that one request may cost."""
 AGENT = """
 async def handle(payload, context):
     return len(payload)
@@ -95,6 +97,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield found
 
 
+def cpu_seconds(target: Target) -> float:
+    """Return the processor's time that the server has had: the machine may be busy with others."""
+    stat = Path(f"/proc/{target.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def warmed(target: Target) -> None:
     with target.client() as client:
         assert client.post("/invoke", json={}).status_code == 200
@@ -108,13 +116,13 @@ def test_a_body_costs_a_second_at_most(target: Target, kind: str) -> None:
     with target.client() as client:
         for path in ("/invoke", "/invoke/stream", "/runs"):
             with Watch(target) as watch:
-                begun = time.perf_counter()
+                before = cpu_seconds(target)
                 answer = client.post(path, content=body)
-                took = time.perf_counter() - begun
+                took = cpu_seconds(target) - before
             assert answer.status_code in (200, 202, 400, 413, 422, 503), answer.text[:300]
             assert len(answer.content) < 20_000
-            assert took < SECONDS + _noise(watch), f"{path}: {took:.2f} s"
-            watch.check(growth=10 * len(body) + 16 * MIB, latency=SECONDS)
+            assert took < SECONDS, f"{path}: {took:.2f} s"
+            watch.check(growth=10 * len(body) + 16 * MIB, latency=2 * SECONDS)
 
 
 @pytest.mark.parametrize("kind", BODIES)
@@ -126,16 +134,16 @@ def test_a_frame_costs_a_second_at_most(target: Target, kind: str) -> None:
         connect(url, additional_headers={"X-API-Key": KEY}, max_size=None, compression=None) as socket,
         Watch(target) as watch,
     ):
-        begun = time.perf_counter()
+        before = cpu_seconds(target)
         socket.send(frame)
         said = json.loads(socket.recv(30))
-        took = time.perf_counter() - begun
+        took = cpu_seconds(target) - before
     assert said["type"] in ("started", "problem"), said
-    assert took < SECONDS + _noise(watch), f"{took:.2f} s"
-    watch.check(growth=10 * len(frame) + 16 * MIB, latency=SECONDS)
+    assert took < SECONDS, f"{took:.2f} s"
+    watch.check(growth=10 * len(frame) + 16 * MIB, latency=2 * SECONDS)
 
 
-@pytest.mark.parametrize("values", [19_000, 200_000, 1_000_000])
+@pytest.mark.parametrize("values", [9_900, 200_000, 1_000_000])
 @pytest.mark.parametrize("version", ["1.0", "0.3"])
 def test_an_a2a_message_costs_a_second_at_most(target: Target, values: int, version: str) -> None:
     data: Any = {"a": [1] * values}
@@ -145,14 +153,14 @@ def test_an_a2a_message_costs_a_second_at_most(target: Target, values: int, vers
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"message": message}}
     warmed(target)
     with target.client() as client, Watch(target) as watch:
-        begun = time.perf_counter()
+        before = cpu_seconds(target)
         answer = client.post("/a2a", json=body, headers={"A2A-Version": version})
-        took = time.perf_counter() - begun
-    assert answer.status_code == (200 if values < 20_000 else 413)
-    if values > 20_000:
+        took = cpu_seconds(target) - before
+    assert answer.status_code == (200 if values < 10_000 else 413)
+    if values > 10_000:
         assert answer.json()["code"] == "TOO_MANY_VALUES"
-    assert took < SECONDS + _noise(watch), f"{took:.2f} s"
-    watch.check(growth=64 * MIB, latency=SECONDS)
+    assert took < SECONDS, f"{took:.2f} s"
+    watch.check(growth=64 * MIB, latency=2 * SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +185,4 @@ def test_a_malformed_a2a_message_is_told_in_a_few_words(target: Target, method: 
     logged = target.log[before:]
     assert "Traceback" not in logged
     assert len(logged) < 10_000
-    watch.check(latency=SECONDS)
-
-
-def _noise(watch: Watch) -> float:
-    return 4 * watch._bystander.worst
+    watch.check(latency=2 * SECONDS)

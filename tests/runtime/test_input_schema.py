@@ -49,6 +49,15 @@ class LeadsOutside(Described):
     schema: ClassVar[dict[str, Any]] = {"properties": {"a": {"$ref": "http://127.0.0.1:9/x"}}}
 
 
+class LooksAhead(Described):
+    schema: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {
+            "price": {"anyOf": [{"type": "number"}, {"type": "string", "pattern": "^(?!^[-+.]*$)x"}]}
+        },
+    }
+
+
 def named(adapter: type[Described]) -> str:
     return f"{__name__}:{adapter.__name__}"
 
@@ -99,6 +108,13 @@ def test_a_schema_that_cannot_be_used_is_logged_and_not_fetched(
         live = serve(named(LeadsOutside))
     assert "properties.a.$ref: leads outside the schema, and nothing is fetched" in caplog.text
     assert live.post("/invoke", {"a": 1}).status_code == 200
+
+
+def test_a_pattern_of_the_agents_own_that_is_not_supported_is_left_to_the_agent(serve: Serve) -> None:
+    live = serve(named(LooksAhead))
+    assert live.post("/invoke", {"price": "1.5"}).status_code == 200
+    assert live.post("/invoke", {"price": []}).status_code == 422
+    assert live.get("/schema").json()["input"] == LooksAhead.schema
 
 
 async def test_a_text_over_a_socket(serve: Serve) -> None:

@@ -41,7 +41,7 @@ def test_defaults(load_text: Load) -> None:
             "max_body_bytes": 10485760,
             "limits": {
                 "json_growth": 10,
-                "a2a_values": 20_000,
+                "a2a_values": 10_000,
                 "connections": 2000,
                 "head_bytes": 65536,
                 "headers": 100,

@@ -214,6 +214,7 @@ def test_no_value_takes_long(bomb: str) -> None:
         ({"items": {"$dynamicRef": "#name"}}, ("items", "$dynamicRef"), "leads to nothing"),
         ({"items": {"pattern": "(?=a)b"}}, ("items", "pattern"), "this pattern is not supported"),
         ({"pattern": r"(a)\1"}, ("pattern",), "this pattern is not supported"),
+        ({"pattern": "^.{1,5000}$"}, ("pattern",), "this pattern is too large"),
         ({"patternProperties": {"(?!x)": {}}}, ("patternProperties",), "not supported"),
         ({"properties": {"a": {"type": "strng"}}}, ("properties", "a", "type"), "not valid"),
     ],

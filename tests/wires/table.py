@@ -52,7 +52,7 @@ def everywhere(serve: Serve, store: Store, agent: Any, framework: str, **expose:
     return serve(
         agent,
         framework=None if framework == "handler" else framework,
-        expose={"streaming": ["sse", "websocket"], **expose},
+        expose={"streaming": ["sse", "websocket"], "errors": "full", **expose},
         streaming={"async_runs": True, **store.streaming()},
     )
 

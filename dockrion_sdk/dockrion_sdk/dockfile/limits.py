@@ -40,6 +40,6 @@ class Limits(Section):
         "A body below 1 MiB counts as one of 1 MiB.",
     )
     a2a_values: Count = Field(
-        default=20_000,
+        default=10_000,
         description="How many values the JSON of an A2A request may have; more gets 413.",
     )

@@ -19,7 +19,7 @@ _DFA_BYTES: Final = 1 << 16
 _NS_PER_BYTE: Final = 1 / 15
 """Measured: a pattern whose compiled form has n bytes costs at most n/15 ns for each byte of text."""
 
-_MATCH_NS: Final = 500_000_000
+_MATCH_NS: Final = 250_000_000
 
 
 class Budget:
@@ -54,9 +54,7 @@ class Pattern:
             raise ValueError(f"the pattern {pattern!r} cannot be compiled")
         self._pattern = pattern
         self._longest = longest_text(size)
-        self._matches = jsonschema_rs.Draft202012Validator(
-            {"pattern": pattern}, pattern_options=regex_options(LARGEST_PROGRAM), offline=True
-        ).is_valid
+        self._matches = _compiled(pattern, LARGEST_PROGRAM).is_valid
 
     def validate(self, value: Any) -> None:
         if not isinstance(value, str):
@@ -109,13 +107,25 @@ def pattern_size(pattern: str) -> int | None:
     for exponent in range(10, 21):
         size = 1 << exponent
         try:
-            jsonschema_rs.Draft202012Validator(
-                {"pattern": pattern}, pattern_options=regex_options(size), offline=True
-            )
+            _compiled(pattern, size)
         except ValueError:
             continue
         return size
     return None
+
+
+def _compiled(pattern: str, size: int) -> jsonschema_rs.Draft202012Validator:
+    options = regex_options(size)
+    return jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=options, offline=True)
+
+
+def can_be_large(pattern: str) -> bool:
+    """Say whether a pattern that was refused could be compiled, were it not for its size."""
+    try:
+        _compiled(pattern, 64 * LARGEST_PROGRAM)
+    except ValueError:
+        return False
+    return True
 
 
 def longest_text(size: int) -> int:

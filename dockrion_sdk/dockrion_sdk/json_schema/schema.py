@@ -8,7 +8,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from .errors import Document, Fault, Path, SchemaError, ValidationTimeout
-from .keywords import LARGEST_PROGRAM, Budget, Pattern, UniqueItems, keyword, regex_options
+from .keywords import LARGEST_PROGRAM, Budget, Pattern, UniqueItems, can_be_large, keyword, regex_options
 from .references import check_references, subschemas, types_of
 from .search import Search
 from .texts import shortened, shown
@@ -126,14 +126,16 @@ class Schema:
         except jsonschema_rs.ValidationError as error:
             path = tuple(error.instance_path)
             raise SchemaError(path, _explained(path, error)) from None
-        except (ValueError, RecursionError, OverflowError) as error:
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
             raise SchemaError((), f"cannot be compiled: {error}") from None
 
 
 def _explained(path: Path, error: jsonschema_rs.ValidationError) -> str:
-    if error.kind.name == "format" and (path[-1:] == ("pattern",) or "patternProperties" in path):
-        return (
-            "this pattern is not supported: patterns are matched in linear time, so there are no look-arounds"
-            " and back-references, and repetitions are bounded"
-        )
-    return shortened(error.message, 200)
+    if error.kind.name != "format" or not (path[-1:] == ("pattern",) or "patternProperties" in path):
+        return shortened(error.message, 200)
+    if isinstance(error.instance, str) and can_be_large(error.instance):
+        return "this pattern is too large: write long repetitions as maxLength, or simplify it"
+    return (
+        "this pattern is not supported: patterns are matched in linear time, so there are no look-arounds"
+        " and no back-references"
+    )

@@ -113,7 +113,8 @@ def project(path: Path, env_file: Path | None, *, named: bool) -> Iterator[Check
 def _checks(dockfile: Dockfile, guard: Authenticator | None) -> Iterator[Check]:
     yield Check("dockfile", "ok", str(dockfile.file))
     for warning in dockfile.warnings:
-        yield Check("dockfile", "warning", warning, "remove it, or mend its name")
+        unknown = "unknown section" in warning
+        yield Check("dockfile", "warning", warning, "remove it, or mend its name" if unknown else "")
     yield _secrets(dockfile, os.environ)
     with waiting("loading the agent"):
         check = _agent(dockfile)
