@@ -103,7 +103,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         after, seconds = position(request), timeout(request, service)
         owner = owner_of(request)
         record = await runs.get(owner, run_id)
-        if record.ended and after == record.last_sequence:
+        if record.ended and after == record.last_sequence and after.epoch in ("", record.epoch):
             return ASGIResponse(status_code=204)
         return await runs.follow(
             owner,

@@ -70,7 +70,13 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
                 run_id,
                 after=after,
                 view=lambda follower, closed: RunSocket(
-                    follower, run_id, line, seconds=seconds, heartbeat=heartbeat, on_close=closed
+                    follower,
+                    run_id,
+                    line,
+                    seconds=seconds,
+                    heartbeat=heartbeat,
+                    tells_epochs=socket.query_params.get("epochs") == "true",
+                    on_close=closed,
                 ),
             )
         except Problem as problem:

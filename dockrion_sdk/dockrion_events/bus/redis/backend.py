@@ -20,6 +20,7 @@ from ..base import (
     RunState,
     check_batch,
 )
+from .branches import EPOCH_LENGTH, epoch_of_fence
 from .checks import checked
 from .cluster import ClusterCommands
 from .commands import Commands, OneServer
@@ -202,7 +203,8 @@ class RedisBackend(EventBackend):
         started, terminal = ending.started, ending.terminal
         reply = await parts.commands.run(
             END, (keys.record, keys.log), keys.channel, self._keys.processes, self._ttl,
-            STATUS_OF_TERMINAL[terminal.type], started.type, started.json, terminal.type, terminal.json,
+            secrets.token_hex(EPOCH_LENGTH // 2), STATUS_OF_TERMINAL[terminal.type],
+            started.type, started.json, terminal.type, terminal.json,
         )  # fmt: skip
         if reply is None:
             raise _not_found(key)
@@ -253,7 +255,7 @@ class RedisBackend(EventBackend):
                 reply = await parts.commands.run_parts(APPEND, held.keys.log, (*held.head, *arguments))
             finally:
                 reader.appending -= 1
-                reader.offer(events if reply == 1 else ())
+                reader.offer(events if reply == 1 else (), held.epoch, held.base)
         if reply != 1:
             raise parts.executing.refusal(held, reply)
         if last in TERMINAL:
@@ -267,8 +269,9 @@ class RedisBackend(EventBackend):
     def head(self, keys: RunKeys, fence: bytes) -> tuple[Any, ...]:
         """Return the beginning of a claim's appends; see `scripts.APPEND`."""
         return Commands.head(
-            APPEND, (keys.record, keys.log), fence, keys.channel, self._limit, self._ttl, self._open_ttl
-        )
+            APPEND, (keys.record, keys.log), fence, keys.channel, self._limit, self._ttl, self._open_ttl,
+            epoch_of_fence(fence),
+        )  # fmt: skip
 
 
 class _Parts:

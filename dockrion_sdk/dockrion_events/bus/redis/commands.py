@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
-from .lanes import Call, Lane, Part
+from .lanes import NEWBORN, Call, Lane, Part
 from .scripts import Script
 from .urls import Make, Master, Place, connection
 
@@ -36,6 +36,13 @@ class Commands(ABC):
         """
         return self._send(key, parts, None, seconds)
 
+    def call_now(self, key: bytes, *parts: Part) -> asyncio.Future[Any]:
+        """As `call`, but give up where the connection is lost before the reply.
+
+        For what is right only as long as the server is known to have lost nothing.
+        """
+        return self._send(key, parts, None, None, now=True)
+
     def run(self, script: Script, keys: Sequence[bytes], *args: Part) -> asyncio.Future[Any]:
         """Run a script."""
         return self._send(keys[0], (b"EVALSHA", script.sha, len(keys), *keys, *args), script.source, None)
@@ -50,11 +57,19 @@ class Commands(ABC):
         return (b"EVALSHA", script.sha, len(keys), *keys, *args)
 
     def _send(
-        self, key: bytes, parts: tuple[Part, ...], source: bytes | None, seconds: float | None
+        self,
+        key: bytes,
+        parts: tuple[Part, ...],
+        source: bytes | None,
+        seconds: float | None,
+        *,
+        now: bool = False,
     ) -> asyncio.Future[Any]:
         loop = self._loop
         future: asyncio.Future[Any] = loop.create_future()
         call = Call(parts, future, loop.time() + (self._patience if seconds is None else seconds), source)
+        if now:
+            call.born = NEWBORN
         self._submit(key, call)
         return future
 

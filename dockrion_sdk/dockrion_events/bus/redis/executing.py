@@ -44,6 +44,7 @@ class Executing:
         self._claims: dict[str, RedisClaim] = {}  # the newest of each run
         self._by_fence: dict[bytes, RedisClaim] = {}
         self._useless: list[bytes] = []  # entries to remove soon
+        self._useless_since = 0  # the count of lost connections when the first of them was put there
         self._dropping: set[asyncio.Future[Any]] = set()
 
     # -- taking --------------------------------------------------------------------------------
@@ -168,6 +169,8 @@ class Executing:
         released = await self._commands.run(RELEASE, (claim.keys.record,), claim.fence)
         if released and claim.entry:
             await self._queue.requeue(claim.entry, claim.record.key)
+        elif released:  # it was opened, and so was never in the queue
+            await self._queue.enqueue(claim.record.key)
         self._forget(claim)
 
     def done(self, claim: RedisClaim) -> None:
@@ -225,11 +228,12 @@ class Executing:
         """
         if not self._useless:
             self._loop.call_later(DROP_SECONDS, self._drop_now)
+            self._useless_since = self._commands.troubles
         self._useless += entries
 
     def _drop_now(self) -> None:
         entries, self._useless = self._useless, []
-        if not entries:
+        if not entries or self._useless_since != self._commands.troubles:
             return
         for dropping in self._queue.drop(entries):
             self._dropping.add(dropping)

@@ -195,12 +195,16 @@ class Queue:
         return self._commands.run(LEASE, (self._keys.queue,), GROUP, consumer, _idle(seconds), *entries)
 
     def drop(self, entries: Sequence[bytes]) -> list[asyncio.Future[Any]]:
-        """Remove entries from the queue; if that is lost, whoever takes them next does it."""
+        """Remove entries from the queue; if that is lost, whoever takes them next does it.
+
+        They lead to nothing as far as the store was heard of. After a lost connection that may be
+        different: where it has lost the end of a run as well, the entry is what leads to it.
+        """
         self.held.difference_update(entries)
         queue = self._keys.queue
         return [
-            self._commands.call(queue, b"XACK", queue, GROUP, *entries),
-            self._commands.call(queue, b"XDEL", queue, *entries),
+            self._commands.call_now(queue, b"XACK", queue, GROUP, *entries),
+            self._commands.call_now(queue, b"XDEL", queue, *entries),
         ]
 
     async def requeue(self, entry: bytes, key: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from ...events import EncodedEvent
 from ..base import Claim, RunRecord
+from .branches import Branches, branches, epoch_of_fence
 from .lanes import Part
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -62,12 +63,15 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     record: RunRecord
     largest: int
     fence: bytes
+    branches: Branches
 
 
 def stored(key: str, reply: list[Any]) -> Stored:
     """Read a script's reply."""
-    status, owner, request, created, started, ended, attempt, last, largest, fence, length, kind, json = reply
+    status, owner, request, created, started, ended, attempt, last, largest, fence, *rest = reply
+    base, listed, length, kind, json = rest
     sequence = int(last)
+    parts = branches(listed, base, fence, sequence, ended=ended is not None)
     record = RunRecord(
         key=key,
         owner=owner.decode(),
@@ -80,8 +84,9 @@ def stored(key: str, reply: list[Any]) -> Stored:
         first_sequence=sequence - length + 1,
         last_sequence=sequence,
         terminal=None if kind is None else EncodedEvent(type_name(kind), json, sequence),
+        epoch=parts.epoch_at(sequence),
     )
-    return Stored(record, int(largest), fence)
+    return Stored(record, int(largest), fence, parts)
 
 
 def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes, fence: str) -> Stored:
@@ -98,7 +103,7 @@ def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes
         started_at=at if fence else None,
         attempt=1 if fence else 0,
     )
-    return Stored(record, 0, fence.encode())
+    return Stored(record, 0, fence.encode(), branches(b"", b"0", fence.encode(), 0, ended=False))
 
 
 def moment(microseconds: bytes) -> datetime:
@@ -115,10 +120,11 @@ class RedisClaim(Claim):
     """A claim with what its commands need.
 
     ``fence`` is the token and a name, so that after a loss of data two claims with the same token are
-    told apart. ``entry`` is its place in the queue, empty without lease. ``head`` begins an append.
+    told apart. ``entry`` is its place in the queue, empty without lease. ``head`` begins an append, and
+    ``epoch`` and ``base`` say which part of the log it writes; see `branches`.
     """
 
-    __slots__ = ("entry", "fence", "head", "keys")
+    __slots__ = ("base", "entry", "epoch", "fence", "head", "keys")
 
     def __init__(
         self, found: Stored, keys: RunKeys, entry: bytes, head: tuple[Part, ...], revoked: asyncio.Future[str]
@@ -128,3 +134,5 @@ class RedisClaim(Claim):
         self.keys: RunKeys = keys
         self.entry: bytes = entry
         self.head: tuple[Part, ...] = head
+        self.epoch: str = epoch_of_fence(found.fence)
+        self.base: int = found.record.last_sequence

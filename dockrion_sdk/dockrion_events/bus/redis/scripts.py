@@ -17,6 +17,7 @@ en  queue entry that the newest claim was made through
 no  nonce of the call that made the run, by which a second sending is recognised
 op  1 where the run has no lease (`open_run`)
 rl  fence that was released last
+ep  the parts of the log whose writers are gone; see `branches`
 ==  ====================================================================================
 
 All are written so that the same call, sent again because its reply was lost, changes nothing and gives
@@ -49,17 +50,28 @@ end
 
 _DUMP: Final = """
 local function dump(rec, log)
-  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe')
+  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'ba', 'ep')
   if not r[1] then return false end
-  r[11] = r[8] == '0' and 0 or redis.call('XLEN', log)
-  r[12], r[13] = false, false
+  r[13] = r[8] == '0' and 0 or redis.call('XLEN', log)
+  r[14], r[15] = false, false
   if r[6] then
     local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if newest then r[12], r[13] = newest[2][2], newest[2][4] end
+    if newest then r[14], r[15] = newest[2][2], newest[2][4] end
   end
   return r
 end
 """
+
+_PARTS: Final = """
+local function parts(listed, base, fence, last)
+  if fence == '' or base == last then return listed end
+  local first = string.format('%d', (base or 0) + 1)
+  listed = (listed or '') .. first .. ':' .. string.sub(redis.sha1hex(fence), 1, 8) .. ';'
+  if #listed > 2048 then listed = string.sub(listed, string.find(listed, ';', 1024, true) + 1) end
+  return listed
+end
+"""
+"""``ep`` once the fence's part is one whose writer is gone; of very many parts the newest are kept."""
 
 _ENDED: Final = """
 local function ended(st) return st == 'completed' or st == 'failed' or st == 'cancelled' end
@@ -76,10 +88,10 @@ return out
 """records -> owner, status and times of each, all of them nil where there is none."""
 
 READ: Final = Script("""
-local from, events, bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local from, to, events, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local out, size = {}, 0
 while true do
-  local part = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 4)
+  local part = redis.call('XRANGE', KEYS[1], from, to, 'COUNT', 4)
   for _, entry in ipairs(part) do
     size = size + #entry[2][4]
     if #out > 0 and (size > bytes or #out == events) then return out end
@@ -89,7 +101,7 @@ while true do
   from = '(' .. part[4][1]
 end
 """)
-"""log; first id, events, bytes -> entries, at most so many and so large, but one at least."""
+"""log; first id, last id, events, bytes -> entries, at most so many and so large, but one at least."""
 
 CREATE: Final = Script(
     CLOCK
@@ -101,7 +113,7 @@ local there = redis.call('HMGET', rec, 'st', 'no')
 if there[1] then return {there[2] == nonce and 1 or 0, dump(rec, log)} end
 local t = now()
 redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
-           'at', '0', 'la', '0', 'mx', '0', 'fe', '', 'pr', '', 'en', '')
+           'at', '0', 'la', '0', 'mx', '0', 'fe', '', 'pr', '', 'en', '', 'ep', '')
 redis.call('DEL', log)
 if fence ~= '' then
   redis.call('HSET', rec, 'st', 'running', 'sa', t, 'at', 1, 'fe', fence, 'pr', process, 'ba', 0, 'op', 1)
@@ -125,8 +137,8 @@ APPEND: Final = Script(
     + """
 local rec, log = KEYS[1], KEYS[2]
 local fence, channel, limit, ttl, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local first, largest, status = tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local HEAD = 8
+local epoch, first, largest, status = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local HEAD = 9
 local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'la', 'mx', 'ba', 'op')
 local st, last = r[1], tonumber(r[4])
 if not st then return 'gone' end
@@ -164,7 +176,7 @@ end
 if final > limit and redis.call('XLEN', log) > limit + limit / 10 then
   redis.call('XTRIM', log, 'MAXLEN', limit)
 end
-local mark = ''
+local mark = ' -'
 if status ~= '' then
   mark = ' e'
   redis.call('PEXPIRE', rec, ttl)
@@ -173,25 +185,27 @@ elseif r[7] then
   redis.call('PEXPIRE', rec, keep)
   redis.call('PEXPIRE', log, keep)
 end
-redis.call('PUBLISH', channel, newest .. ' ' .. largest .. mark)
+redis.call('PUBLISH', channel, newest .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[6] .. mark)
 return 1
 """
 )
-"""record, log; fence, channel, events to keep, ms to keep an ended run, ms to keep one without lease, first
-sequence, bytes of the largest, status that a terminal event gives or '', then type and JSON of each event
--> 1, or ``gone``, ``ended``, ``superseded``, ``hole``."""
+"""record, log; fence, channel, events to keep, ms to keep an ended run, ms to keep one without lease, the
+fence's epoch, first sequence, bytes of the largest, status that a terminal event gives or '', then type and
+JSON of each event -> 1, or ``gone``, ``ended``, ``superseded``, ``hole``."""
 
 END: Final = Script(
     CLOCK
     + _DUMP
+    + _PARTS
     + _ENDED
     + """
 local rec, log = KEYS[1], KEYS[2]
-local channel, processes, ttl, status, started_type, started, type, terminal = unpack(ARGV)
-local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx')
+local channel, processes, ttl, epoch, status, started_type, started, type, terminal = unpack(ARGV)
+local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx', 'ba', 'ep')
 if not r[1] then return false end
 if ended(r[1]) then return dump(rec, log) end
 local last, largest = tonumber(r[4]), tonumber(r[5])
+local listed = string.format('%s%d:%s;', parts(r[7], r[6], r[2], r[4]) or '', last + 1, epoch)
 if last == 0 then
   redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}')
   last = 1
@@ -200,25 +214,28 @@ local sequence = string.format('%d', last + 1)
 local json = terminal .. sequence .. '}'
 redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json)
 largest = math.max(largest, #json, #started)
-redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'mx', largest)
+redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'mx', largest,
+           'ep', listed)
 redis.call('PEXPIRE', rec, ttl)
 redis.call('PEXPIRE', log, ttl)
-redis.call('PUBLISH', channel, sequence .. ' ' .. largest .. ' e')
+redis.call('PUBLISH', channel, sequence .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[4] .. ' e')
 if r[2] ~= '' then redis.call('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
 return dump(rec, log)
 """
 )
-"""record, log; channel, prefix of the processes' channels, ms to keep, status, then type and draft of the
-started and of the terminal event -> the record, or nil."""
+"""record, log; channel, prefix of the processes' channels, ms to keep, epoch of what is appended, status,
+then type and draft of the started and of the terminal event -> the record, or nil."""
 
 CLAIM: Final = Script(
     CLOCK
     + _DUMP
+    + _PARTS
     + _ENDED
     + """
 local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
-  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx')
+  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx',
+                       'ba', 'ep')
   if not r[1] then return 'gone' end
   if ended(r[1]) then return 'ended' end
   if r[1] == 'running' then
@@ -230,9 +247,12 @@ local function claimed(rec, log, entry, name, idle)
   local fence, started = token .. ':' .. name, r[6] or at
   redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
              'en', entry, 'ba', r[5], 'sa', started)
+  local listed = parts(r[13], r[12], r[2], r[5])
+  if listed ~= r[13] then redis.call('HSET', rec, 'ep', listed) end
   if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
-  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, length, false, false}
+  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, r[5], listed,
+          length, false, false}
 end
 local out = {}
 for run = 1, #KEYS / 2 do
@@ -247,12 +267,20 @@ a name that is unique to this call, and 'idle' if the entry's lease has expired 
 record, or ``gone``, ``ended``, ``double`` (another entry of the same run is the one that counts) or
 ``held``."""
 
-RELEASE: Final = Script("""
+RELEASE: Final = Script(
+    _PARTS
+    + """
 local rec = KEYS[1]
-local r = redis.call('HMGET', rec, 'st', 'fe', 'rl')
+local r = redis.call('HMGET', rec, 'st', 'fe', 'rl', 'la', 'ba', 'ep')
 if r[1] == 'accepted' and r[3] == ARGV[1] then return 1 end
 if r[1] ~= 'running' or r[2] ~= ARGV[1] then return 0 end
-redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1])
+local listed = parts(r[6], r[5], r[2], r[4])
+if listed then
+  redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1], 'ep', listed)
+else
+  redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1])
+end
 return 1
-""")
+"""
+)
 """record; fence -> 1 if the run is accepted again, 0 if the right was gone."""
