@@ -225,8 +225,10 @@ class EventBackendMachine(RuleBasedStateMachine):
         gap, *events = self.wait(batch_of(follower))
         notice = gap.decode()
         assert isinstance(notice, GapEvent)
-        assert (notice.requested, notice.first_available) == (after + 1, first)
-        assert_same(events, run.log[first - 1 : first - 1 + len(events)])
+        assert notice.requested == after + 1
+        assert notice.first_available <= first  # a process may still have what the store has trimmed
+        start = notice.first_available - 1
+        assert_same(events, run.log[start : start + len(events)])
         run.seen(events, follower_epoch(follower))
         follower.close()
 

@@ -23,6 +23,13 @@ ep  the parts of the log whose writers are gone; see `branches`
 All are written so that the same call, sent again because its reply was lost, changes nothing and gives
 the same answer. The first write of each is one that Redis refuses when its memory is full, so that a
 script is refused as a whole.
+
+Redis does not take back what a script has written before an error, such as a missing right or a key of
+another type. So each script has one write that makes its change true, always to the record. What comes
+before it means nothing without it: a queue entry that leads to no run, an index entry without a run, an
+event behind ``la``. It is preceded by a write of the same command to the same key, or is the only one, so
+it cannot fail by itself. What comes after it is done by `pcall`: expiries, trimming and hints must not
+make a change seem undone that was made. `selftest` finds out whether they work.
 """
 
 from __future__ import annotations
@@ -112,17 +119,21 @@ local owner, request, nonce, key, fence, process, keep, remember = unpack(ARGV)
 local there = redis.call('HMGET', rec, 'st', 'no')
 if there[1] then return {there[2] == nonce and 1 or 0, dump(rec, log)} end
 local t = now()
-redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
-           'at', '0', 'la', '0', 'mx', '0', 'fe', '', 'pr', '', 'en', '', 'ep', '')
-redis.call('DEL', log)
-if fence ~= '' then
-  redis.call('HSET', rec, 'st', 'running', 'sa', t, 'at', 1, 'fe', fence, 'pr', process, 'ba', 0, 'op', 1)
-  redis.call('PEXPIRE', rec, keep)
-end
 if queue then
-  if fence == '' then redis.call('XADD', queue, '*', 'k', key) end
   redis.call('ZADD', index, t, key)
   if redis.call('PTTL', index) < remember - 3600000 then redis.call('PEXPIRE', index, remember) end
+  if fence == '' then redis.call('XADD', queue, '*', 'k', key) end
+end
+if fence ~= '' or not queue then redis.call('HSET', rec, 'ca', t) end
+if fence ~= '' then redis.call('PEXPIRE', rec, keep) end
+redis.call('DEL', log)
+if fence == '' then
+  redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
+             'at', 0, 'la', 0, 'mx', 0, 'fe', '', 'pr', '', 'en', '', 'ep', '')
+else
+  redis.call('HSET', rec, 'st', 'running', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
+             'at', 1, 'la', 0, 'mx', 0, 'fe', fence, 'pr', process, 'en', '', 'ep', '',
+             'sa', t, 'ba', 0, 'op', 1)
 end
 return {1, t}
 """
@@ -162,30 +173,31 @@ if first <= last then
 end
 if final <= last then return 1 end
 if ended(st) then return 'ended' end
+if tonumber(r[5]) > tonumber(largest) then largest = r[5] end
+redis.call('HSET', rec, 'mx', largest)
 for sequence = last + 1, final do
   local at = HEAD + 2 * (sequence - first) + 1
   redis.call('XADD', log, string.format('%d-0', sequence), 't', ARGV[at], 'j', ARGV[at + 1])
 end
 local newest = string.format('%d', final)
-if tonumber(r[5]) > tonumber(largest) then largest = r[5] end
 if status == '' then
-  redis.call('HSET', rec, 'la', newest, 'mx', largest)
+  redis.call('HSET', rec, 'la', newest)
 else
-  redis.call('HSET', rec, 'la', newest, 'mx', largest, 'st', status, 'ea', now())
+  redis.call('HSET', rec, 'la', newest, 'st', status, 'ea', now())
 end
 if final > limit and redis.call('XLEN', log) > limit + limit / 10 then
-  redis.call('XTRIM', log, 'MAXLEN', limit)
+  redis.pcall('XTRIM', log, 'MAXLEN', limit)
 end
 local mark = ' -'
 if status ~= '' then
   mark = ' e'
-  redis.call('PEXPIRE', rec, ttl)
-  redis.call('PEXPIRE', log, ttl)
+  redis.pcall('PEXPIRE', rec, ttl)
+  redis.pcall('PEXPIRE', log, ttl)
 elseif r[7] then
-  redis.call('PEXPIRE', rec, keep)
-  redis.call('PEXPIRE', log, keep)
+  redis.pcall('PEXPIRE', rec, keep)
+  redis.pcall('PEXPIRE', log, keep)
 end
-redis.call('PUBLISH', channel, newest .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[6] .. mark)
+redis.pcall('PUBLISH', channel, newest .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[6] .. mark)
 return 1
 """
 )
@@ -206,20 +218,19 @@ if not r[1] then return false end
 if ended(r[1]) then return dump(rec, log) end
 local last, largest = tonumber(r[4]), tonumber(r[5])
 local listed = string.format('%s%d:%s;', parts(r[7], r[6], r[2], r[4]) or '', last + 1, epoch)
-if last == 0 then
-  redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}')
-  last = 1
-end
+local first = last == 0
+if first then last = 1 end
 local sequence = string.format('%d', last + 1)
 local json = terminal .. sequence .. '}'
-redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json)
 largest = math.max(largest, #json, #started)
-redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'mx', largest,
-           'ep', listed)
-redis.call('PEXPIRE', rec, ttl)
-redis.call('PEXPIRE', log, ttl)
-redis.call('PUBLISH', channel, sequence .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[4] .. ' e')
-if r[2] ~= '' then redis.call('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
+redis.call('HSET', rec, 'mx', largest)
+if first then redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}') end
+redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json)
+redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'ep', listed)
+redis.pcall('PEXPIRE', rec, ttl)
+redis.pcall('PEXPIRE', log, ttl)
+redis.pcall('PUBLISH', channel, sequence .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[4] .. ' e')
+if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
 return dump(rec, log)
 """
 )
@@ -245,11 +256,11 @@ local function claimed(rec, log, entry, name, idle)
   end
   local token = string.format('%d', r[3] + 1)
   local fence, started = token .. ':' .. name, r[6] or at
-  redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
-             'en', entry, 'ba', r[5], 'sa', started)
   local listed = parts(r[13], r[12], r[2], r[5])
   if listed ~= r[13] then redis.call('HSET', rec, 'ep', listed) end
-  if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
+  redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
+             'en', entry, 'ba', r[5], 'sa', started)
+  if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
   return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, r[5], listed,
           length, false, false}
