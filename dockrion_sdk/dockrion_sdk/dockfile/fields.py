@@ -222,6 +222,7 @@ AgentReference = Annotated[str, _reference("app.service:handle"), Shown("`module
 AdapterReference = Annotated[str, _reference("my_package.adapter:MyAdapter"), Shown("`module:Class`")]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=255), Shown("text")]
 Count = Annotated[int, _number, Field(ge=1), Shown("whole number from 1")]
+MostRuns = Annotated[int, _number, Field(ge=1, le=10_000), Shown("whole number from 1 to 10,000")]
 Port = Annotated[int, _number, Field(ge=0, le=65535), Shown("whole number from 0 to 65535")]
 Seconds = Annotated[float, _number, Field(gt=0, allow_inf_nan=False), Shown("seconds, more than 0")]
 Streamings = Annotated[

@@ -17,6 +17,7 @@ from .fields import (
     IdKind,
     LeaseSeconds,
     LostPolicy,
+    MostRuns,
     Seconds,
     StoreKind,
     StoreURL,
@@ -128,7 +129,7 @@ class Runs(Section):
     an error (`fail`), are executed again (`restart`), or go on from their graph's last checkpoint (`resume`).
     """
 
-    max_concurrent: Count = Field(
+    max_concurrent: MostRuns = Field(
         default=64, description="Runs that one process executes at once; the others wait."
     )
     on_executor_lost: LostPolicy = Field(

@@ -38,6 +38,8 @@ _FROM_SEQUENCE: Final = (
 RUN_ID: Final = parameter("run_id", "The run.", {"type": "string"}, place="path")
 _LOCATION: Final[Headers] = {"Location": header("The run's address.")}
 STORE: Final = "STORE_UNAVAILABLE"
+UNREADABLE: Final = "RUN_UNREADABLE"
+TOO_NEW: Final = "RUN_TOO_NEW"
 
 
 class RunOperations:
@@ -99,7 +101,7 @@ class RunOperations:
         return self._describe(
             {200: answer(Run, "The run.")},
             parameters=[RUN_ID],
-            refusals={404: ("RUN_NOT_FOUND",), 503: (STORE,)},
+            refusals={404: ("RUN_NOT_FOUND",), 500: ("INTERNAL_ERROR", UNREADABLE), 503: (STORE, TOO_NEW)},
         )
 
     def follow(self) -> type[Operation]:
@@ -128,7 +130,8 @@ class RunOperations:
                 400: ("INVALID_CURSOR", "INVALID_TIMEOUT"),
                 404: ("RUN_NOT_FOUND",),
                 429: ("TOO_MANY_SUBSCRIBERS",),
-                503: ("SHUTTING_DOWN", STORE),
+                500: ("INTERNAL_ERROR", UNREADABLE),
+                503: ("SHUTTING_DOWN", STORE, TOO_NEW),
             },
         )
 
@@ -138,5 +141,10 @@ class RunOperations:
         return self._describe(
             {200: answer(CancelledRun, "It is cancelled, now or before.")},
             parameters=[RUN_ID, parameter("reason", told, {"type": "string"})],
-            refusals={404: ("RUN_NOT_FOUND",), 409: ("RUN_ENDED",), 503: (STORE,)},
+            refusals={
+                404: ("RUN_NOT_FOUND",),
+                409: ("RUN_ENDED",),
+                500: ("INTERNAL_ERROR", UNREADABLE),
+                503: (STORE, TOO_NEW),
+            },
         )

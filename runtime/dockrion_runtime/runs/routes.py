@@ -14,7 +14,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 from msgspec import UNSET
 
-from dockrion_events import BackendUnavailable
+from dockrion_events import BackendUnavailable, RunUnreadable
 from dockrion_events.bus import RunRecord
 from dockrion_events.bus.names import run_id_of, run_key
 
@@ -77,7 +77,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         found = await runs.page(owner_of(request), limit=limit + 1, before=before)
         more = len(found) > limit
         return RunPage(
-            [shown_run(record) for record in found[:limit]],
+            _shown(found[:limit]),
             _cursor_behind(found[limit - 1]) if more else None,
         )
 
@@ -138,11 +138,29 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 def handle_unavailable(request: AnyRequest, error: BackendUnavailable) -> Response[bytes]:
     """Answer for a store that does not."""
     log.warning("%s", error)
-    return handle_problem(request, unavailable())
+    return handle_problem(request, unavailable(error))
+
+
+def _shown(records: list[RunRecord]) -> list[Run]:
+    """Return runs as their owner sees them, without those whose end cannot be read."""
+    shown = []
+    for record in records:
+        try:
+            shown.append(shown_run(record))
+        except RunUnreadable as error:
+            log.error("%s; lists leave it out", error)
+    return shown
 
 
 def shown_run(record: RunRecord) -> Run:
-    """Return a run as its owner sees it."""
+    """Return a run as its owner sees it. Raises `RunUnreadable`."""
+    try:
+        return _shown_run(record)
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise RunUnreadable(f"the last event of the run {record.key!r} is broken: {error}") from None
+
+
+def _shown_run(record: RunRecord) -> Run:
     run_id = run_id_of(record.key)
     shown = Run(
         run_id=run_id,

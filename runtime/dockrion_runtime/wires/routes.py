@@ -84,7 +84,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
             return
         except BackendUnavailable as error:
             log.warning("%s", error)
-            await _refuse(socket, unavailable())
+            await _refuse(socket, unavailable(error))
             return
         tasks: list[asyncio.Task[None]] = []
         try:

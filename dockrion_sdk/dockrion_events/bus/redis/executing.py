@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ...errors import BusError, LogLost, RunEnded, RunNotFound, Superseded
+from ...errors import BusError, LogLost, RunEnded, RunNotFound, RunUnreadable, Superseded
 from ..base import ENDED
 from .commands import Commands
 from .lanes import Part
 from .queue import Queue, Taken
 from .records import Keys, RedisClaim, RunKeys, Stored, stored
-from .scripts import CLAIM, RELEASE
+from .scripts import CLAIM, RELEASE, VERSION
+
+log: logging.Logger = logging.getLogger("dockrion")
 
 DROP_SECONDS: Final = 0.01
 """How long entries of the queue that lead to nothing any more gather before they are removed."""
@@ -70,6 +73,10 @@ class Executing:
 
     async def _claimed(self, taken: Sequence[Taken], lease_seconds: float) -> list[RedisClaim]:
         """Begin the leases, ask whose right the runs are, and drop what leads to nothing."""
+        newer = [one for one in taken if one.version > VERSION]
+        for one in newer:
+            await self._queue.leave(one)
+        taken = [one for one in taken if one.version <= VERSION] if newer else taken
         if not taken:
             return []
         leased = self._queue.lease([one.entry for one in taken], lease_seconds)
@@ -85,10 +92,16 @@ class Executing:
         failure: BaseException | None = None
         for one, keys, answer in zip(taken, runs, self._each(answers, len(taken)), strict=True):
             if isinstance(answer, list):
-                claims.append(self.hold(stored(one.key, answer), keys, one.entry))
+                try:
+                    claims.append(self.hold(stored(one.key, answer), keys, one.entry))
+                except RunUnreadable as error:
+                    log.error("%s; nobody can execute it", error)
+                    useless.append(one.entry)
             elif isinstance(answer, BaseException):  # the entry stays, and its lease runs out
                 failure = answer
                 self._queue.held.discard(one.entry)
+            elif answer == b"newer":
+                await self._queue.leave(one)
             elif answer == b"held":
                 self._queue.held.discard(one.entry)
             else:

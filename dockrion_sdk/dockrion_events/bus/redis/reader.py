@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from ...errors import RunUnreadable
 from ...events import TERMINAL, EncodedEvent
 from .branches import Branches, branches
 from .follower import RedisFollower
-from .records import RunKeys, Stored, moment, type_name
+from .records import RunKeys, Stored, check_version, moment, type_name
 from .scripts import READ
 
 if TYPE_CHECKING:
@@ -26,17 +27,29 @@ WINDOW_BYTES: Final = 1024 * 1024
 HINT_WORDS: Final = 5
 """Top, largest, epoch, base, and whether the run has ended; releases before epochs sent two or three."""
 
-LOOKED_AT: Final = (b"ca", b"la", b"mx", b"ea", b"ep", b"ba", b"fe")
+VERSION_AT: Final = 5
+
+LOOKED_AT: Final = (b"ca", b"la", b"mx", b"ea", b"ep", b"ba", b"fe", b"v")
 
 SMALL_EVENT: Final = 2048
 """Where no event is larger, events are counted and not weighed."""
 
 
 def decoded(entries: Sequence[Any]) -> list[EncodedEvent]:
-    """Return a log's entries as events."""
+    """Return a log's entries as events. Raises `RunUnreadable`."""
     if not entries:
         return []
+    try:
+        return _decoded(entries)
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        raise RunUnreadable(f"the log of a run in Redis is broken: {error}") from None
+
+
+def _decoded(entries: Sequence[Any]) -> list[EncodedEvent]:
     first = int(entries[0][0][:-2])
+    for _, fields in (entries[0], entries[-1]):  # its version only rises
+        if len(fields) > VERSION_AT:
+            check_version(fields[VERSION_AT], "an event of the log")
     return [
         EncodedEvent(type_name(fields[1]), fields[3], sequence)
         for sequence, (_, fields) in enumerate(entries, first)
@@ -171,10 +184,16 @@ class RunReader:
             self._known = self.top  # the regular look finds out again
             self.fail(error)
             return
-        events = decoded(reply.result())
         if not self._still(under):
             self.look()
-        elif events:
+            return
+        try:
+            events = decoded(reply.result())
+        except RunUnreadable as broken:
+            self._known = self.top
+            self.fail(broken)
+            return
+        if events:
             self._add(events)
             self.catch_up()
         else:
@@ -251,16 +270,20 @@ class RunReader:
     def _seen(self, reply: asyncio.Future[Any], asked_at: int) -> None:
         self._looking = False
         error = reply.exception()
+        if error is None:
+            try:
+                self._apply(reply.result(), asked_at)
+            except RunUnreadable as unreadable:
+                error = unreadable
         if error is not None:
             self.fail(error)
-        else:
-            self._apply(reply.result(), asked_at)
 
     def _apply(self, fields: list[bytes | None], asked_at: int) -> None:
-        created, last, largest, ended, listed, base, fence = fields
+        created, last, largest, ended, listed, base, fence, version = fields
         if created is None or last is None or largest is None or moment(created) != self.created_at:
             self.vanish()
             return
+        check_version(version, f"the run {self.key!r}")
         self._confirmed = asked_at
         top = int(last)
         found = branches(listed, base, fence, top, ended=ended is not None)

@@ -8,13 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
+from ...errors import RunUnreadable
 from ...events import EncodedEvent
-from ..base import Claim, RunRecord
+from ..base import ENDED, Claim, RunRecord
 from .branches import Branches, branches, epoch_of_fence
 from .lanes import Part
+from .scripts import VERSION
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+STATUSES: Final = ENDED | {"accepted", "running"}
 
 _names: dict[bytes, str] = {}
 
@@ -27,6 +31,13 @@ def type_name(name: bytes) -> str:
         if len(_names) < 1024:  # names come from agents; the table must not grow for ever
             _names[name] = found
     return found
+
+
+def check_version(version: bytes | None, what: str) -> None:
+    """Raise `RunUnreadable` where something has a newer format than this process understands."""
+    if version is not None and int(version) > VERSION:
+        told = f"{what} was written by a newer version of dockrion (format {int(version)}, known: {VERSION})"
+        raise RunUnreadable(told, newer=True)
 
 
 class RunKeys(msgspec.Struct, frozen=True, gc=False):
@@ -66,10 +77,23 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     branches: Branches
 
 
-def stored(key: str, reply: list[Any]) -> Stored:
-    """Read a script's reply."""
+def stored(key: str, reply: list[Any] | bytes) -> Stored:
+    """Read a script's reply. Raises `RunUnreadable`."""
+    try:
+        found = _stored(key, reply) if isinstance(reply, list) else None
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunUnreadable(f"the record of the run {key!r} in Redis is broken: {error}") from None
+    if found is None:
+        raise RunUnreadable(f"the keys of the run {key!r} in Redis hold something that is not a run")
+    return found
+
+
+def _stored(key: str, reply: list[Any]) -> Stored:
     status, owner, request, created, started, ended, attempt, last, largest, fence, *rest = reply
-    base, listed, length, kind, json = rest
+    base, listed, version, length, kind, json = rest
+    check_version(version, f"the run {key!r}")
+    if status.decode() not in STATUSES:
+        raise ValueError(f"{status!r} is not a status")
     sequence = int(last)
     parts = branches(listed, base, fence, sequence, ended=ended is not None)
     record = RunRecord(

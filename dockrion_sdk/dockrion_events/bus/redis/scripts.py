@@ -18,6 +18,7 @@ no  nonce of the call that made the run, by which a second sending is recognised
 op  1 where the run has no lease (`open_run`)
 rl  fence that was released last
 ep  the parts of the log whose writers are gone; see `branches`
+v   version of the format of all of this, none in releases before there was one
 ==  ====================================================================================
 
 All are written so that the same call, sent again because its reply was lost, changes nothing and gives
@@ -36,6 +37,15 @@ from __future__ import annotations
 
 import hashlib
 from typing import Final
+
+VERSION: Final = 1
+"""The newest format that is understood here: of records, of entries of the log, and of the queue's.
+
+A process that finds a newer one leaves it to others. Where none is named, it is that of the releases
+before versions, which this one includes.
+"""
+
+_VERSION: Final = f"local VERSION = '{VERSION}'\n"
 
 
 class Script:
@@ -57,13 +67,14 @@ end
 
 _DUMP: Final = """
 local function dump(rec, log)
-  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'ba', 'ep')
+  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'ba', 'ep',
+                       'v')
   if not r[1] then return false end
-  r[13] = r[8] == '0' and 0 or redis.call('XLEN', log)
-  r[14], r[15] = false, false
+  r[14] = r[8] == '0' and 0 or redis.call('XLEN', log)
+  r[15], r[16] = false, false
   if r[6] then
     local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if newest then r[14], r[15] = newest[2][2], newest[2][4] end
+    if newest then r[15], r[16] = newest[2][2], newest[2][4] end
   end
   return r
 end
@@ -84,15 +95,29 @@ _ENDED: Final = """
 local function ended(st) return st == 'completed' or st == 'failed' or st == 'cancelled' end
 """
 
-GET: Final = Script(_DUMP + "return dump(KEYS[1], KEYS[2])")
-"""record, log -> the record, or nil."""
+_READABLE: Final = """
+local function readable(...)
+  local ok, found = pcall(...)
+  if ok then return found end
+  if string.find(type(found) == 'table' and found.err or found, 'WRONGTYPE') then return 'broken' end
+  error(found)
+end
+"""
 
-STATES: Final = Script("""
+GET: Final = Script(_DUMP + _READABLE + "return readable(dump, KEYS[1], KEYS[2])")
+"""record, log -> the record, nil, or ``broken`` where the keys hold something else."""
+
+STATES: Final = Script(
+    _READABLE
+    + """
 local out = {}
-for i, rec in ipairs(KEYS) do out[i] = redis.call('HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea') end
+for i, rec in ipairs(KEYS) do
+  out[i] = readable(redis.call, 'HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea')
+end
 return out
-""")
-"""records -> owner, status and times of each, all of them nil where there is none."""
+"""
+)
+"""records -> owner, status and times of each, all of them nil where there is none, or ``broken``."""
 
 READ: Final = Script("""
 local from, to, events, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -111,7 +136,8 @@ end
 """log; first id, last id, events, bytes -> entries, at most so many and so large, but one at least."""
 
 CREATE: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _DUMP
     + """
 local rec, log, queue, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -122,18 +148,19 @@ local t = now()
 if queue then
   redis.call('ZADD', index, t, key)
   if redis.call('PTTL', index) < remember - 3600000 then redis.call('PEXPIRE', index, remember) end
-  if fence == '' then redis.call('XADD', queue, '*', 'k', key) end
+  if fence == '' then redis.call('XADD', queue, '*', 'k', key, 'v', VERSION) end
 end
-if fence ~= '' or not queue then redis.call('HSET', rec, 'ca', t) end
+if fence ~= '' or not queue then redis.call('HSET', rec, 'v', VERSION) end
 if fence ~= '' then redis.call('PEXPIRE', rec, keep) end
 redis.call('DEL', log)
 if fence == '' then
   redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
-             'at', 0, 'la', 0, 'mx', 0, 'fe', '', 'pr', '', 'en', '', 'ep', '')
+             'at', 0, 'la', 0, 'mx', 0, 'fe', '', 'pr', '', 'en', '', 'ep', '',
+             'v', VERSION)
 else
   redis.call('HSET', rec, 'st', 'running', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
              'at', 1, 'la', 0, 'mx', 0, 'fe', fence, 'pr', process, 'en', '', 'ep', '',
-             'sa', t, 'ba', 0, 'op', 1)
+             'sa', t, 'ba', 0, 'op', 1, 'v', VERSION)
 end
 return {1, t}
 """
@@ -143,7 +170,8 @@ of a run without lease and of the index -> {1 if made by this call else 0, when 
 was there, its record}."""
 
 APPEND: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _ENDED
     + """
 local rec, log = KEYS[1], KEYS[2]
@@ -177,7 +205,7 @@ if tonumber(r[5]) > tonumber(largest) then largest = r[5] end
 redis.call('HSET', rec, 'mx', largest)
 for sequence = last + 1, final do
   local at = HEAD + 2 * (sequence - first) + 1
-  redis.call('XADD', log, string.format('%d-0', sequence), 't', ARGV[at], 'j', ARGV[at + 1])
+  redis.call('XADD', log, string.format('%d-0', sequence), 't', ARGV[at], 'j', ARGV[at + 1], 'v', VERSION)
 end
 local newest = string.format('%d', final)
 if status == '' then
@@ -206,15 +234,17 @@ fence's epoch, first sequence, bytes of the largest, status that a terminal even
 JSON of each event -> 1, or ``gone``, ``ended``, ``superseded``, ``hole``."""
 
 END: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _DUMP
     + _PARTS
     + _ENDED
     + """
 local rec, log = KEYS[1], KEYS[2]
 local channel, processes, ttl, epoch, status, started_type, started, type, terminal = unpack(ARGV)
-local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx', 'ba', 'ep')
+local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx', 'ba', 'ep', 'v')
 if not r[1] then return false end
+if tonumber(r[8] or 0) > tonumber(VERSION) then return dump(rec, log) end
 if ended(r[1]) then return dump(rec, log) end
 local last, largest = tonumber(r[4]), tonumber(r[5])
 local listed = string.format('%s%d:%s;', parts(r[7], r[6], r[2], r[4]) or '', last + 1, epoch)
@@ -224,8 +254,8 @@ local sequence = string.format('%d', last + 1)
 local json = terminal .. sequence .. '}'
 largest = math.max(largest, #json, #started)
 redis.call('HSET', rec, 'mx', largest)
-if first then redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}') end
-redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json)
+if first then redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}', 'v', VERSION) end
+redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json, 'v', VERSION)
 redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'ep', listed)
 redis.pcall('PEXPIRE', rec, ttl)
 redis.pcall('PEXPIRE', log, ttl)
@@ -238,7 +268,8 @@ return dump(rec, log)
 then type and draft of the started and of the terminal event -> the record, or nil."""
 
 CLAIM: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _DUMP
     + _PARTS
     + _ENDED
@@ -246,8 +277,9 @@ CLAIM: Final = Script(
 local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
   local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx',
-                       'ba', 'ep')
+                       'ba', 'ep', 'v')
   if not r[1] then return 'gone' end
+  if tonumber(r[14] or 0) > tonumber(VERSION) then return 'newer' end
   if ended(r[1]) then return 'ended' end
   if r[1] == 'running' then
     if r[2] == r[3] .. ':' .. name then return dump(rec, log) end
@@ -259,11 +291,11 @@ local function claimed(rec, log, entry, name, idle)
   local listed = parts(r[13], r[12], r[2], r[5])
   if listed ~= r[13] then redis.call('HSET', rec, 'ep', listed) end
   redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
-             'en', entry, 'ba', r[5], 'sa', started)
+             'en', entry, 'ba', r[5], 'sa', started, 'v', VERSION)
   if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
   return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, r[5], listed,
-          length, false, false}
+          VERSION, length, false, false}
 end
 local out = {}
 for run = 1, #KEYS / 2 do
@@ -275,8 +307,8 @@ return out
 )
 """record, log, record, log …; process, prefix of the processes' channels, then for each run its queue entry,
 a name that is unique to this call, and 'idle' if the entry's lease has expired else '' -> for each run its
-record, or ``gone``, ``ended``, ``double`` (another entry of the same run is the one that counts) or
-``held``."""
+record, or ``gone``, ``ended``, ``newer``, ``double`` (another entry of the same run is the one that counts)
+or ``held``."""
 
 RELEASE: Final = Script(
     _PARTS
