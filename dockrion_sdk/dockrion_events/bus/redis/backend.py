@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from ...errors import BackendUnavailable, RunExists, RunNotFound
 from ...events import TERMINAL, EncodedEvent
 from ..base import (
@@ -31,9 +33,13 @@ from .queue import Queue
 from .readers import Readers
 from .records import Keys, RedisClaim, RunKeys, Stored, made_or_found, stored
 from .scripts import APPEND, CREATE, END, GET
+from .selftest import selftest
 from .urls import parse
 
 PING_SECONDS: Final = 1.0
+TEST_SECONDS: Final = 10.0
+"""How long a `selftest` that found no fault is good for."""
+
 _UNCERTAIN_CALLS: Final = 1000
 
 
@@ -80,6 +86,7 @@ class RedisBackend(EventBackend):
         self._uncertain: OrderedDict[str, str] = OrderedDict()
         self._parts: _Parts | None = None
         self._closed = False
+        self._test_at = 0.0
 
     async def open(self) -> list[str]:
         if self._closed:
@@ -89,10 +96,11 @@ class RedisBackend(EventBackend):
         parts = _Parts(self)
         try:
             await parts.commands.open()
-            warnings = await checked(parts.commands)
+            warnings = await checked(parts.commands, self._keys.prefix, self._keys.kept)
         except BaseException:
             await parts.commands.close()
             raise
+        self._test_at = asyncio.get_running_loop().time() + TEST_SECONDS
         parts.hub.open()
         parts.hub.subscribe(self._keys.processes + self._process.encode(), parts.executing.hint)
         self._parts = parts
@@ -123,6 +131,22 @@ class RedisBackend(EventBackend):
             raise BackendUnavailable(
                 f"Redis at {self._place.text} did not answer within {PING_SECONDS:g} s"
             ) from None
+        await self._test_again(commands)
+
+    async def _test_again(self, commands: Commands) -> None:
+        """Test now and then whether all that is needed still works; as long as it does not, each time."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._test_at:
+            return
+        try:
+            faults, _ = await selftest(commands, self._keys.prefix, self._keys.kept)
+        except BackendUnavailable as error:
+            if not isinstance(error.__cause__, ResponseError):
+                raise
+            return  # it takes no writes at present, which each of them is told
+        if faults:
+            raise BackendUnavailable("; ".join(faults))
+        self._test_at = loop.time() + TEST_SECONDS
 
     # -- runs ----------------------------------------------------------------------------------
 

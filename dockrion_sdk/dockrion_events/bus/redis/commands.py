@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -99,6 +100,10 @@ class Commands(ABC):
         """Return one lane for each server that keeps data."""
 
     @abstractmethod
+    def places(self) -> list[tuple[Lane, str]]:
+        """Return each server that keeps data, and a new hash tag whose keys it has."""
+
+    @abstractmethod
     async def connection_for(self, key: bytes | None) -> AbstractConnection:
         """Return a connection of the caller's own, not connected yet, to the server that has ``key``.
 
@@ -148,6 +153,9 @@ class OneServer(Commands):
 
     def lanes(self) -> list[Lane]:
         return [self._only]
+
+    def places(self) -> list[tuple[Lane, str]]:
+        return [(self._only, secrets.token_hex(6))]
 
     async def connection_for(self, key: bytes | None) -> AbstractConnection:
         return self._make()

@@ -359,9 +359,10 @@ class Lane:
 
     def _unavailable(self, error: BaseException | None) -> BackendUnavailable:
         reason = "no answer in time" if error is None else described(error)
-        if isinstance(error, ResponseError):
-            return BackendUnavailable(f"Redis at {self.text} refused: {reason}")
-        return BackendUnavailable(f"Redis at {self.text} cannot be reached: {reason}")
+        how = "refused" if isinstance(error, ResponseError) else "cannot be reached"
+        failure = BackendUnavailable(f"Redis at {self.text} {how}: {reason}")
+        failure.__cause__ = error
+        return failure
 
     def _gone(self) -> BackendUnavailable:
         return BackendUnavailable(f"the connection to Redis at {self.text} is closed")

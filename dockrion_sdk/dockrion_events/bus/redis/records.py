@@ -52,10 +52,15 @@ class Keys:
     """All keys below one prefix. The queue's keys share a hash tag, too."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix.encode()
+        self._prefix = self.prefix = prefix.encode()
         self.queue: bytes = self._prefix + b"{queue}"
         self.intents: bytes = self._prefix + b"{queue}:intents"
         self.processes: bytes = self._prefix + b"process:"
+
+    @property
+    def kept(self) -> dict[bytes, bytes]:
+        """The keys that all processes share, and the types that Redis has to say they are of."""
+        return {self.queue: b"stream", self.intents: b"zset"}
 
     def run(self, key: str) -> RunKeys:
         tag = key.encode()
