@@ -20,6 +20,7 @@ from .fields import (
     MostRuns,
     Seconds,
     StoreKind,
+    StorePrefix,
     StoreURL,
     fault,
 )
@@ -113,6 +114,11 @@ class RedisStore(Section):
         default="redis://localhost:6379",
         description="Where it is; schemes: `redis`, `rediss`, `unix`, `redis+sentinel`, `redis+cluster`.",
         examples=["${REDIS_URL}"],
+    )
+    prefix: StorePrefix = Field(
+        default=None,
+        description="What all its keys and channels begin with; `dockrion:` and the agent's name unless given.",
+        examples=["staging:my-agent:"],
     )
     stream_ttl_seconds: Seconds = Field(default=3600.0, description="How long a run is kept after its end.")
     max_events_per_run: Count = Field(default=10_000, description="How many of its events are kept.")
