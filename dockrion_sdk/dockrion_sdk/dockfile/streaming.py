@@ -117,7 +117,7 @@ class RedisStore(Section):
     )
     prefix: StorePrefix = Field(
         default=None,
-        description="What all its keys and channels begin with; `dockrion:` and the agent's name unless given.",
+        description="What its keys and channels begin with; `dockrion:` and the agent's name unless given.",
         examples=["staging:my-agent:"],
     )
     stream_ttl_seconds: Seconds = Field(default=3600.0, description="How long a run is kept after its end.")
