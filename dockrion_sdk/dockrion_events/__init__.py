@@ -27,6 +27,7 @@ from .errors import (
     RunEnded,
     RunExists,
     RunNotFound,
+    RunUnreadable,
     StreamClosed,
     Superseded,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "RunEnded",
     "RunExists",
     "RunNotFound",
+    "RunUnreadable",
     "StartedEvent",
     "StepEvent",
     "StepStartedEvent",

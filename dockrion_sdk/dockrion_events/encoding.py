@@ -338,14 +338,18 @@ def sse_prefix(event_type: str) -> bytes:
     return prefix
 
 
-def sse_frame(event: EncodedEvent, *, event_id: int | None = None) -> bytes:
+def sse_frame(event: EncodedEvent, *, event_id: int | None = None, epoch: str = "") -> bytes:
     r"""Return one event as a Server-Sent Events frame; lines end with ``\n``.
+
+    The id is ``event_id``, with an ``epoch`` ``<event_id>.<epoch>``.
 
     ``id:`` comes last: a reader that takes the id as soon as it has read that line, and is cut off
     within the frame, would otherwise skip an event that it never got.
     """
     if event_id is None:
         return b"%b%b\n\n" % (sse_prefix(event.type), event.json)
+    if epoch:
+        return b"%b%b\nid: %d.%b\n\n" % (sse_prefix(event.type), event.json, event_id, epoch.encode())
     return b"%b%b\nid: %d\n\n" % (sse_prefix(event.type), event.json, event_id)
 
 

@@ -60,6 +60,17 @@ class BackendUnavailable(BusError):
     """The store could not be reached, or refused to work; the message says which, and what to look at."""
 
 
+class RunUnreadable(BackendUnavailable):
+    """The store has the run, and this process cannot read it: its record is broken, or ``newer``.
+
+    ``newer`` says that a newer version of dockrion wrote it; processes of that version can read it.
+    """
+
+    def __init__(self, message: str, *, newer: bool = False) -> None:
+        super().__init__(message)
+        self.newer: bool = newer
+
+
 class RunNotFound(BusError):
     """There is no run of that name; it never was, or its time is over."""
 

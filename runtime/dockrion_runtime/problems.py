@@ -9,7 +9,7 @@ from typing import Any, Final
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from dockrion_events import encode_json
+from dockrion_events import BackendUnavailable, RunUnreadable, encode_json
 
 from .observability.correlation import correlate, current_ids
 from .private import PRIVATE, PRIVATE_HEADERS
@@ -51,8 +51,18 @@ def overloaded(detail: str, *, code: str = "OVERLOADED", retry_after: int = 1) -
     return Problem(503, code, detail, headers={"Retry-After": str(retry_after)})
 
 
-def unavailable() -> Problem:
-    """Return the 503 for a store that does not answer; its address is nothing for clients."""
+def unavailable(error: BackendUnavailable) -> Problem:
+    """Return the 503 for a store that does not answer; its address is nothing for clients.
+
+    A run that is there and cannot be read is a 500, or a 503 where another server may be able to.
+    """
+    if isinstance(error, RunUnreadable):
+        if error.newer:
+            told = "the run was written by a newer version of dockrion than this server's"
+            return overloaded(told, code="RUN_TOO_NEW", retry_after=5)
+        return Problem(
+            500, "RUN_UNREADABLE", "the store's record of the run is broken; the server's log says how"
+        )
     return overloaded("the store of runs does not answer", code="STORE_UNAVAILABLE")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -69,17 +68,13 @@ async def test_a_redis_that_goes_back_in_time_is_an_explicit_gap(
         ports = [server.port for server in servers]
         await make(ports[0], "mine", tokens=10, pause=0.005, waits=True, more=100_000)
         await has_stored(ports[0], "mine", 11)
-        older = tmp_path / "older"
-        shutil.copytree(redis_server.folder, older)  # the append-only file as it is at this moment
+        redis_server.back_up(tmp_path / "older")
         following = [asyncio.create_task(frames(port, "mine")) for port in ports]
         for port in ports:
             await until_token(port, "mine", 10)
         (folder / "go").touch()
         await has_stored(ports[0], "mine", 100)
-        redis_server.kill()
-        shutil.rmtree(redis_server.folder)
-        shutil.copytree(older, redis_server.folder)
-        redis_server.start()
+        redis_server.restore(tmp_path / "older")
         logs = await asyncio.gather(*following)
         whole = await frames(ports[0], "mine")
         assert contiguous(whole)

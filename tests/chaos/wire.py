@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from dockrion_events.cursor import Cursor, epoch_of
+
 PATIENCE = 10.0
 BROKEN = (OSError, EOFError, TimeoutError)
 """What a connection raises that was refused, cut in the middle, or silent for too long."""
@@ -78,7 +80,7 @@ def _frame(text: bytes) -> Frame:
     return Frame(
         fields.get(b"event", b"").decode(),
         fields.get(b"data"),
-        None if last_id is None else int(last_id),
+        None if last_id is None else Cursor.parse(last_id.decode()),
         None if retry is None else int(retry),
     )
 
@@ -131,8 +133,8 @@ async def followed(
     headers: Mapping[str, str] | None = None,
     patience: float = PATIENCE,
 ) -> AsyncIterator[Response]:
-    """Follow a run from behind a sequence."""
-    fields = {**(headers or {}), **({"Last-Event-ID": str(after)} if after else {})}
+    """Follow a run from behind a sequence, or from behind a frame's id."""
+    fields = {**(headers or {}), **({"Last-Event-ID": Cursor(after, epoch_of(after)).text} if after else {})}
     path = f"/runs/{run_id}/events"
     async with request(port, "GET", path, headers=fields, patience=patience) as response:
         yield response

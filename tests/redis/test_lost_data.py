@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 
 import pytest
@@ -76,12 +75,12 @@ async def test_a_store_that_went_back_in_time_is_noticed(
         await backend.create_run("run", owner=OWNER, request=b"{}")
         claim = await claimed(backend)
         await backend.append(claim, log[:5])
-        _back_up(redis_server, tmp_path / "backup")
+        redis_server.back_up(tmp_path / "backup")
         await backend.append(claim, log[5:10])
         behind, ahead = await other.follow("run", after=0), await other.follow("run", after=10)
         assert_same(await read(behind, 10), log[:10])
         waiting = asyncio.create_task(rest(ahead))
-        _restore(redis_server, tmp_path / "backup")
+        redis_server.restore(tmp_path / "backup")
         with pytest.raises(LogLost):
             await backend.append(claim, log[10:12])
         record = await backend.end_run("run", ending("run", failure("LOG_LOST")))
@@ -98,9 +97,9 @@ async def test_two_claims_with_the_same_token_are_told_apart(
 ) -> None:
     async with backends() as backend, backends() as other:
         await backend.create_run("run", owner=OWNER, request=b"{}")
-        _back_up(redis_server, tmp_path / "backup")
+        redis_server.back_up(tmp_path / "backup")
         first = await claimed(backend)
-        _restore(redis_server, tmp_path / "backup")
+        redis_server.restore(tmp_path / "backup")
         second = await claimed(other)
         assert (first.token, second.token) == (1, 1)
         with pytest.raises(Superseded):
@@ -113,22 +112,9 @@ async def test_a_claim_that_the_store_has_forgotten_is_lost(
 ) -> None:
     async with backends() as backend:
         await backend.create_run("run", owner=OWNER, request=b"{}")
-        _back_up(redis_server, tmp_path / "backup")
+        redis_server.back_up(tmp_path / "backup")
         claim = await claimed(backend)
-        _restore(redis_server, tmp_path / "backup")
+        redis_server.restore(tmp_path / "backup")
         await backend.renew([claim], lease_seconds=LONG)
         assert await asyncio.wait_for(claim.revoked, PATIENCE) == "lost"
         assert (await claimed(backend)).token == 1
-
-
-def _back_up(server: RedisServer, folder: Path) -> None:
-    folder.mkdir()
-    for file in server.folder.glob("*.aof"):
-        shutil.copy(file, folder)
-
-
-def _restore(server: RedisServer, folder: Path) -> None:
-    server.kill()
-    for file in folder.iterdir():
-        shutil.copy(file, server.folder)
-    server.start()

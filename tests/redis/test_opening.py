@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from dockrion_events import BackendUnavailable
+from dockrion_events import BackendUnavailable, RunNotFound
 from dockrion_events.bus.redis import RedisBackend
 from dockrion_events.bus.redis.urls import parse
+from dockrion_events.testing.backend.support import claimed, nothing_to_claim
+from dockrion_runtime.runs.service import event_backend
+from dockrion_sdk import Dockfile
 
 from ..servers import RedisServer
+from ..servers.live import dockfile
 
 
 async def _warnings(server: RedisServer, url: str | None = None) -> list[str]:
@@ -86,6 +91,24 @@ def test_urls(url: str, text: str, kind: str) -> None:
         "redis+cluster://:canary@a:x",
         "redis+cluster://",
         "redis://:canary@h:port",
+        "redis://:canary/x@h:6379",
+        "redis://:x/canary@h:6379/0",
+        "redis://:12/canary@h:6379",
+        "redis://:canary#x@h:6379",
+        "redis://:x#canary@h:6379",
+        "redis://:canary?x@h:6379",
+        "redis://:x?canary@h:6379",
+        "redis://:canary[x@h:6379",
+        "redis://:ca]narycanary[x@h:6379",
+        "rediss://u:a@b/canary@h:6379",
+        "redis+sentinel://:can/canary@a:1/service",
+        "redis+cluster://:canary#@a:1",
+        "redis://h/canary",
+        "redis://:canary@h/1/2",
+        "redis://:canary@h/-1",
+        "redis://:canary@h:70000",
+        "unix://:canary@/run/redis.sock?db=first",
+        "redis+sentinel://:canary@a:1/service/first",
         "redis://:canary@h?nonsense=1",
         "redis://:canary@h?socket_connect_timeout=soon",
     ],
@@ -94,3 +117,44 @@ def test_urls_that_are_none(url: str) -> None:
     with pytest.raises(ValueError) as caught:
         RedisBackend(url)
     assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("character", "/#?[]@%&=+ ")
+def test_a_password_that_is_percent_encoded_is_taken(character: str) -> None:
+    password = f"4kX9{character}tail"
+    for form in (
+        "redis://:{}@h:6379/0",
+        "redis+cluster://u:{}@a:1,b:2",
+        "redis+sentinel://:{}@a:1/service/2",
+    ):
+        place = parse(form.format(quote(password, safe="")))
+        assert place.options["password"] == password
+        assert "4kX9" not in place.text
+
+
+async def test_two_prefixes_do_not_see_each_other(redis_server: RedisServer) -> None:
+    def streaming(**redis: str) -> Dockfile:
+        return dockfile({"handler": "a:b"}, {"streaming": {"backend": "redis", "redis": redis}})
+
+    url = redis_server.url
+    one, other = (event_backend(streaming(url=url, prefix=f"{name}:tested:")) for name in ("blue", "green"))
+    usual = event_backend(streaming(url=url))
+    for backend in (one, other, usual):
+        await backend.open()
+    try:
+        await one.create_run("run", owner="me", request=b"{}")
+        for backend in (other, usual):
+            with pytest.raises(RunNotFound):
+                await backend.get_run("run")
+            assert await backend.list_runs("me", limit=5) == []
+            await nothing_to_claim(backend)
+        await usual.create_run("run", owner="me", request=b"{}")
+        assert (await claimed(one)).record.key == "run"
+        keys = redis_server.command("KEYS", "*")
+        assert keys.count(b"blue:tested:") == 3
+        assert keys.count(b"dockrion:tested:") == 3
+    finally:
+        for backend in (one, other, usual):
+            await backend.close()

@@ -12,6 +12,8 @@ from typing import Any
 import httpx_sse
 import pytest
 
+from dockrion_events.cursor import Cursor
+
 from .conftest import DEADLINE, Live, Serve, Store
 
 TERMINAL = {"complete", "error", "cancelled"}
@@ -97,7 +99,10 @@ def test_a_run_is_accepted_followed_and_shown(serve: Serve, store: Store) -> Non
     frames = read(live, body["run_id"])
     assert [event["type"] for _, event in frames] == ["started", "token", "token", "complete"]
     assert sequences(frames) == [1, 2, 3, 4]
-    assert [last_id for last_id, _ in frames] == ["1", "2", "3", "4"]
+    ids = [Cursor.parse(last_id) for last_id, _ in frames]
+    assert ids == [1, 2, 3, 4]
+    assert len({last_id.epoch for last_id in ids}) == 1
+    assert bool(ids[0].epoch) == (store.backend == "redis"), "a store that cannot lose data has no epochs"
     assert {event["run_id"] for _, event in frames} == {body["run_id"]}
     assert not any("request_id" in event for _, event in frames)
 
@@ -516,7 +521,7 @@ def test_silence_is_filled_with_heartbeats_that_are_not_stored(serve: Serve, sto
         beat = next(frames)
         assert beat.event == "heartbeat"
         assert "sequence" not in json.loads(beat.data)
-        assert beat.id == "1"  # what a reader keeps is the last real one
+        assert Cursor.parse(beat.id) == 1  # what a reader keeps is the last real one
         gate.allow(3)
         rest = [event for event in frames if event.event != "heartbeat"]
     assert [json.loads(event.data)["sequence"] for event in rest] == [2, 3, 4, 5]

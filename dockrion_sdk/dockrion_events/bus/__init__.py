@@ -6,7 +6,8 @@ its own, and nothing but ``redis`` imports the Redis driver.
 
 from __future__ import annotations
 
-from .base import Claim, Ending, EventBackend, Follower, RunRecord, RunState, RunStatus
+from ..cursor import Cursor
+from .base import Claim, Ending, EpochFollower, EventBackend, Follower, RunRecord, RunState, RunStatus
 from .bus import EventBus
 from .memory import MemoryBackend
 from .names import run_id_of, run_key
@@ -14,7 +15,9 @@ from .notices import ending
 
 __all__ = [
     "Claim",
+    "Cursor",
     "Ending",
+    "EpochFollower",
     "EventBackend",
     "EventBus",
     "Follower",

@@ -37,7 +37,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``key`` names the run within the backend. ``request`` is what the run's creator gave, and nobody
     else reads it. ``attempt`` counts the claims so far. ``first_sequence`` is that of the oldest
     event that is still kept, ``last_sequence`` that of the newest; of a log without events they are
-    1 and 0. ``terminal`` is the terminal event.
+    1 and 0. ``terminal`` is the terminal event. ``epoch`` is that of the last event, see `Cursor`; an
+    empty string where the store has none.
     """
 
     key: str
@@ -51,6 +52,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     first_sequence: int = 1
     last_sequence: int = 0
     terminal: EncodedEvent | None = None
+    epoch: str = ""
 
     @property
     def ended(self) -> bool:
@@ -161,6 +163,23 @@ class Follower(Protocol):
 
     def close(self) -> None:
         """Stop following; `next_batch` returns an empty list from now on. May be called again."""
+
+
+class EpochFollower(Follower, Protocol):
+    """A follower in a store that may lose what it acknowledged, and tells that by epochs; see `Cursor`."""
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the event at `position`; that of all numbered events of the batch it came in.
+
+        An empty string where it is not known.
+        """
+
+
+def follower_epoch(follower: Follower) -> str:
+    """Return the epoch at a follower's position; an empty string where its store has no epochs."""
+    epoch: str = getattr(follower, "epoch", "")
+    return epoch
 
 
 class EventBackend(ABC):
@@ -292,4 +311,11 @@ class EventBackend(ABC):
         """Return a follower from behind the sequence ``after`` (0: from the first). Raises `RunNotFound`.
 
         A cursor beyond the end of a run that goes on waits until the run gets there.
+
+        ``after`` may be a `Cursor` with an epoch, which a store without epochs ignores. A store that may
+        lose what it acknowledged gives an `EpochFollower`. Where the cursor's event is not the one that the
+        log has at this sequence, or what the reader has seen is replaced while it follows, the next batch
+        begins with a ``gap`` whose ``first_available`` is the first sequence that is not the same, or 1 (or
+        the oldest event that is kept) where that is not known. It may lie before ``requested``: the reader
+        forgets what it had from there on.
         """

@@ -27,7 +27,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from ..bus.base import EventBackend, Follower
+from ..bus.base import EventBackend, Follower, follower_epoch
+from ..cursor import Cursor
 from ..errors import BusError, LogLost, RunEnded, RunExists, Superseded
 from ..events import TERMINAL, EncodedEvent, GapEvent
 from .backend.support import LONG, OWNER, assert_same, batch_of, ending, failure, refused
@@ -209,8 +210,27 @@ class EventBackendMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model)
     @rule(target=readers, data=st.data(), after=st.integers(0, 80))
     def follow(self, data: Any, after: int) -> Reader:
+        """From a bare number, or from a cursor with the epoch that another reader was given there."""
         run = self.model[data.draw(st.sampled_from(sorted(self.model)))]
-        return Reader(run, self.wait(self.backend.follow(run.key, after=after)))
+        cursor = Cursor(after, run.epochs.get(after, ""))
+        return Reader(run, self.wait(self.backend.follow(run.key, after=cursor)))
+
+    @precondition(lambda self: any(any(run.epochs.values()) for run in self.model.values()))
+    @rule(data=st.data(), after=st.integers(1, 20))
+    def follow_from_another_history(self, data: Any, after: int) -> None:
+        """What such a reader has seen is not known: it is told so, and gets the log from its beginning."""
+        run = data.draw(st.sampled_from([run for run in self.model.values() if any(run.epochs.values())]))
+        follower = self.wait(self.backend.follow(run.key, after=Cursor(after, "elsewhere")))
+        first = self.wait(self.backend.get_run(run.key)).first_sequence
+        gap, *events = self.wait(batch_of(follower))
+        notice = gap.decode()
+        assert isinstance(notice, GapEvent)
+        assert notice.requested == after + 1
+        assert notice.first_available <= first  # a process may still have what the store has trimmed
+        start = notice.first_available - 1
+        assert_same(events, run.log[start : start + len(events)])
+        run.seen(events, follower_epoch(follower))
+        follower.close()
 
     @rule(reader=readers)
     def read(self, reader: Reader) -> None:
@@ -247,6 +267,7 @@ class EventBackendMachine(RuleBasedStateMachine):
             assert run.ended or gap.first_available > before
             before = gap.first_available - 1
         assert_same(batch, run.log[before : before + len(batch)])
+        run.seen(batch, follower_epoch(follower))
         assert follower.position == before + len(batch)
         assert follower.ended == (run.ended and follower.position == len(run.log))
 

@@ -18,6 +18,13 @@ class ModelRun:
         self.leased: bool = False
         self.attempt: int = 0
         self.handed_back: bool = False
+        self.epochs: dict[int, str] = {}
+
+    def seen(self, events: list[EncodedEvent], epoch: str) -> None:
+        """Note the epoch that a reader was given with these events; it has to be the same for all readers."""
+        for event in events:
+            known = self.epochs.setdefault(event.sequence or 0, epoch)
+            assert known == epoch, f"the epoch of event {event.sequence} is {epoch!r}, and was {known!r}"
 
     @property
     def ended(self) -> bool:

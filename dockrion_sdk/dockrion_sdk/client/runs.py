@@ -19,6 +19,7 @@ from dockrion_events import (
     HeartbeatEvent,
     decode_event,
 )
+from dockrion_events.cursor import Cursor
 
 from .errors import error_of
 from .transport import AGAIN, Patience, Transport, retry_after
@@ -112,15 +113,20 @@ class Runs:
         params = {} if reason is None else {"reason": reason}
         await self._transport.request("DELETE", _path(run_id), again=True, params=params)
 
-    async def events(self, run_id: str, *, from_sequence: int = 0) -> AsyncIterator[Event]:
+    async def events(self, run_id: str, *, from_sequence: int | str = 0) -> AsyncIterator[Event]:
         """Yield the run's events from ``from_sequence`` on, each once and in order, to the terminal one.
+
+        ``from_sequence`` is a number, or ``<sequence>.<epoch>`` with the epoch of the event before.
 
         Connections that break, servers that go down, and pauses of the server's own are bridged: the
         next connection goes on behind the last event that was yielded. Where the server keeps events
-        no more, a `GapEvent` says which are missing. Heartbeats are not yielded. Raises `APIError` (404
+        no more, a `GapEvent` says which are missing. Where it lost events and others took their place, the
+        gap's ``first_available`` may be a sequence that was yielded before: the events from there on come
+        as they are now. Heartbeats are not yielded. Raises `APIError` (404
         for a run that is unknown) and `ServerUnreachable` after ``patience`` seconds without a server.
         """
-        seen = max(from_sequence - 1, 0)
+        first = Cursor.parse(str(from_sequence))
+        seen = Cursor(max(first - 1, 0), first.epoch)
         patience = Patience(self._transport.patience)
         pause = 0.0
         while True:
@@ -136,8 +142,8 @@ class Runs:
                         raise error_of(source.response)
                     if status == 200:
                         patience.reset()
-                        async for event in _events(source, seen):
-                            seen = _place(event, seen)
+                        async for event, place in _events(source, seen):
+                            seen = place
                             yield event
                             if event.type in TERMINAL:
                                 return
@@ -150,8 +156,8 @@ class Runs:
             pause = 0.0
 
 
-async def _events(source: httpx_sse.EventSource, seen: int) -> AsyncIterator[Event]:
-    """Yield what one connection brings of what was not seen yet."""
+async def _events(source: httpx_sse.EventSource, seen: Cursor) -> AsyncIterator[tuple[Event, Cursor]]:
+    """Yield what one connection brings of what was not seen yet, and the cursor behind it."""
     async for frame in source.aiter_sse():
         if not frame.data:
             continue
@@ -159,22 +165,26 @@ async def _events(source: httpx_sse.EventSource, seen: int) -> AsyncIterator[Eve
         if isinstance(event, HeartbeatEvent):
             continue
         if not event.sequence or event.sequence > seen:
-            seen = _place(event, seen)
-            yield event
+            seen = _place(event, frame.id, seen)
+            yield event, seen
 
 
-def _place(event: Event, seen: int) -> int:
-    """Return the last sequence that is behind us after an event.
+def _place(event: Event, event_id: str, seen: Cursor) -> Cursor:
+    """Return the cursor of what is behind us after an event.
 
-    A gap may lead back: a cursor beyond the end of a run that has ended is told so, and then its last event.
+    A gap may lead back: to where the log is another one than before, or to the end of a run that has ended
+    before the cursor. It has no epoch; the event that follows it has.
     """
     if isinstance(event, GapEvent):
-        return event.first_available - 1
-    return event.sequence or seen
+        return Cursor(event.first_available - 1)
+    if not event.sequence:
+        return seen
+    epoch = event_id.partition(".")[2]  # of a frame without an id this is the last one's, as SSE has it
+    return Cursor(event.sequence, epoch)
 
 
-def _behind(seen: int) -> dict[str, Any]:
-    return {"headers": {"Last-Event-ID": str(seen)}} if seen else {}
+def _behind(seen: Cursor) -> dict[str, Any]:
+    return {"headers": {"Last-Event-ID": seen.text}} if seen else {}
 
 
 def _path(run_id: str) -> str:

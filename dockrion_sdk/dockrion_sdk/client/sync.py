@@ -93,6 +93,6 @@ class SyncRuns:
         """See `Runs.cancel`."""
         interruptible(self._portal, lambda: self._runs.cancel(run_id, reason=reason))
 
-    def events(self, run_id: str, *, from_sequence: int = 0) -> Generator[Event, None, None]:
+    def events(self, run_id: str, *, from_sequence: int | str = 0) -> Generator[Event, None, None]:
         """See `Runs.events`."""
         return iterated(self._portal, self._runs.events(run_id, from_sequence=from_sequence))

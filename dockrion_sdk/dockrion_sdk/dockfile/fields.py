@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from dockrion_events.addresses import check_store_url
+
 from ..json_schema import Schema, SchemaError
 from .substitute import VARIABLE_NAME
 
@@ -38,6 +40,7 @@ _NOT_IN_BASE = re.compile(r"[^!-~]|[?#@\\]")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 _STREAMINGS = ("sse", "websocket", "none")
 PROTOCOLS = ("a2a",)
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{0,127}:", re.ASCII)
 _STORE_SCHEMES = (
     "redis",
     "rediss",
@@ -226,6 +229,21 @@ def _store_url(value: Any) -> Any:
             hint="for example redis://localhost:6379; schemes: " + ", ".join(_STORE_SCHEMES),
             told=True,
         )
+    try:
+        check_store_url(value)
+    except ValueError as error:
+        told, _, hint = str(error).partition("; ")
+        raise fault(told, hint=hint or "for example redis://localhost:6379/0", told=True) from None
+    return value
+
+
+def _store_prefix(value: Any) -> Any:
+    if value is not None and not (isinstance(value, str) and _PREFIX.fullmatch(value)):
+        raise fault(
+            "expected 1 to 128 letters, digits, '.', '_', '-' and ':', the last of which ends it",
+            hint="for example staging:my-agent:",
+            told=True,
+        )
     return value
 
 
@@ -252,6 +270,7 @@ AgentReference = Annotated[str, _reference("app.service:handle"), Shown("`module
 AdapterReference = Annotated[str, _reference("my_package.adapter:MyAdapter"), Shown("`module:Class`")]
 NonEmpty = Annotated[str, Field(min_length=1, max_length=255), Shown("text")]
 Count = Annotated[int, _number, Field(ge=1), Shown("whole number from 1")]
+MostRuns = Annotated[int, _number, Field(ge=1, le=10_000), Shown("whole number from 1 to 10,000")]
 Port = Annotated[int, _number, Field(ge=0, le=65535), Shown("whole number from 0 to 65535")]
 Seconds = Annotated[float, _number, Field(gt=0, allow_inf_nan=False), Shown("seconds, more than 0")]
 Streamings = Annotated[
@@ -284,6 +303,11 @@ ErrorsShown = Annotated[
 TracingKind = Annotated[Literal["otel", "none"], _one_of("otel", "none")]
 IdKind = Annotated[Literal["uuid", "custom"], _one_of("uuid", "custom")]
 StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False), Shown("URL of a Redis")]
+StorePrefix = Annotated[
+    str | None,
+    BeforeValidator(_store_prefix),
+    Shown("letters, digits, `.`, `_`, `-` and `:`, ending with `:`"),
+]
 LeaseSeconds = Annotated[
     float, _number, Field(ge=0.5, le=3600, allow_inf_nan=False), Shown("seconds, 0.5 to 3600")
 ]

@@ -17,8 +17,10 @@ from .fields import (
     IdKind,
     LeaseSeconds,
     LostPolicy,
+    MostRuns,
     Seconds,
     StoreKind,
+    StorePrefix,
     StoreURL,
     fault,
 )
@@ -113,6 +115,11 @@ class RedisStore(Section):
         description="Where it is; schemes: `redis`, `rediss`, `unix`, `redis+sentinel`, `redis+cluster`.",
         examples=["${REDIS_URL}"],
     )
+    prefix: StorePrefix = Field(
+        default=None,
+        description="What its keys and channels begin with; `dockrion:` and the agent's name unless given.",
+        examples=["staging:my-agent:"],
+    )
     stream_ttl_seconds: Seconds = Field(default=3600.0, description="How long a run is kept after its end.")
     max_events_per_run: Count = Field(default=10_000, description="How many of its events are kept.")
     connection_pool_size: Count = Field(
@@ -128,7 +135,7 @@ class Runs(Section):
     an error (`fail`), are executed again (`restart`), or go on from their graph's last checkpoint (`resume`).
     """
 
-    max_concurrent: Count = Field(
+    max_concurrent: MostRuns = Field(
         default=64, description="Runs that one process executes at once; the others wait."
     )
     on_executor_lost: LostPolicy = Field(

@@ -7,28 +7,35 @@ from typing import Any, Final, TypeAlias
 
 from litestar.connection import ASGIConnection
 
+from dockrion_events.bus import Cursor
+
 from ..problems import Problem
 from ..service import Service
 
 LONGEST_TIMEOUT: Final = 24 * 3600.0
-_END_OF_CURSORS: Final = 2**63
-
 AnyConnection: TypeAlias = ASGIConnection[Any, Any, Any, Any]
 
 
-def position(connection: AnyConnection) -> int:
-    """Return the sequence behind which the client wants to read on. Raises `Problem`."""
-    text = connection.query_params.get("from_sequence")
-    after = 0 if text is None else max(_unsigned("from_sequence", text) - 1, 0)
+def position(connection: AnyConnection) -> Cursor:
+    """Return the cursor behind which the client wants to read on. Raises `Problem`.
+
+    The epoch in ``from_sequence`` is that of the event before: the last one that the client has seen.
+    """
     # An EventSource that has seen no id may send an empty header: it has seen nothing.
     seen = connection.headers.get("last-event-id")
-    return _unsigned("Last-Event-ID", seen) if seen else after
+    if seen:
+        return _cursor("Last-Event-ID", seen)
+    text = connection.query_params.get("from_sequence")
+    first = Cursor(0) if text is None else _cursor("from_sequence", text)
+    return Cursor(max(first - 1, 0), first.epoch)
 
 
-def _unsigned(name: str, text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) < _END_OF_CURSORS:
-        return int(text)
-    raise Problem(400, "INVALID_CURSOR", f"{name}: an unsigned integer below 2^63, the sequence of an event")
+def _cursor(name: str, text: str) -> Cursor:
+    try:
+        return Cursor.parse(text)
+    except ValueError:
+        told = "the sequence of an event, an integer from 0 and below 2^63, or <sequence>.<epoch>"
+        raise Problem(400, "INVALID_CURSOR", f"{name}: {told}") from None
 
 
 def timeout(connection: AnyConnection, service: Service) -> float:

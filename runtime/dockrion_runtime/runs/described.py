@@ -24,10 +24,22 @@ CURSOR: Final = re.compile(rf"[0-9]{{1,17}}:{ID.pattern}")
 """Where a page ends: a run's time of creation, in microseconds, and its id."""
 
 _ID: Final[dict[str, Any]] = {"type": "string", "pattern": f"^{ID.pattern}$"}
-_SEQUENCE: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+_SEQUENCE: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+        {"type": "string", "pattern": r"^[0-9]{1,18}\.[0-9A-Za-z-]{4,32}$"},
+    ]
+}
+"""A cursor: a sequence, or on stores that may lose data ``<sequence>.<epoch>``; see `Cursor`."""
+_FROM_SEQUENCE: Final = (
+    "The first event to send; 0 is the first one kept. With the epoch of the event before, "
+    "`<sequence>.<epoch>`, a `gap` says where that event is not in the log any more."
+)
 RUN_ID: Final = parameter("run_id", "The run.", {"type": "string"}, place="path")
 _LOCATION: Final[Headers] = {"Location": header("The run's address.")}
 STORE: Final = "STORE_UNAVAILABLE"
+UNREADABLE: Final = "RUN_UNREADABLE"
+TOO_NEW: Final = "RUN_TOO_NEW"
 
 
 class RunOperations:
@@ -89,7 +101,7 @@ class RunOperations:
         return self._describe(
             {200: answer(Run, "The run.")},
             parameters=[RUN_ID],
-            refusals={404: ("RUN_NOT_FOUND",), 503: (STORE,)},
+            refusals={404: ("RUN_NOT_FOUND",), 500: ("INTERNAL_ERROR", UNREADABLE), 503: (STORE, TOO_NEW)},
         )
 
     def follow(self) -> type[Operation]:
@@ -103,11 +115,11 @@ class RunOperations:
             },
             parameters=[
                 RUN_ID,
-                parameter("from_sequence", "The first event to send; 0 is the first one kept.", _SEQUENCE),
+                parameter("from_sequence", _FROM_SEQUENCE, _SEQUENCE),
                 parameter(
                     "Last-Event-ID",
-                    "The last event that was seen; goes before `from_sequence`.",
-                    {"anyOf": [_SEQUENCE, {"type": "string", "maxLength": 0}]},
+                    "The `id` of the last event that was seen; goes before `from_sequence`.",
+                    {"anyOf": [*_SEQUENCE["anyOf"], {"type": "string", "maxLength": 0}]},
                     place="header",
                 ),
                 parameter(
@@ -118,7 +130,8 @@ class RunOperations:
                 400: ("INVALID_CURSOR", "INVALID_TIMEOUT"),
                 404: ("RUN_NOT_FOUND",),
                 429: ("TOO_MANY_SUBSCRIBERS",),
-                503: ("SHUTTING_DOWN", STORE),
+                500: ("INTERNAL_ERROR", UNREADABLE),
+                503: ("SHUTTING_DOWN", STORE, TOO_NEW),
             },
         )
 
@@ -128,5 +141,10 @@ class RunOperations:
         return self._describe(
             {200: answer(CancelledRun, "It is cancelled, now or before.")},
             parameters=[RUN_ID, parameter("reason", told, {"type": "string"})],
-            refusals={404: ("RUN_NOT_FOUND",), 409: ("RUN_ENDED",), 503: (STORE,)},
+            refusals={
+                404: ("RUN_NOT_FOUND",),
+                409: ("RUN_ENDED",),
+                500: ("INTERNAL_ERROR", UNREADABLE),
+                503: (STORE, TOO_NEW),
+            },
         )

@@ -11,6 +11,7 @@ from litestar.types import Send
 
 from dockrion_events import BackendUnavailable, EncodedEvent, HeartbeatEvent, sse_frame
 from dockrion_events.bus import Follower
+from dockrion_events.bus.base import follower_epoch
 from dockrion_events.forms import CHUNK_BYTES
 
 from ..sse import EventResponse
@@ -79,7 +80,8 @@ class RunResponse(EventResponse):
                 # After a disconnect a server's send may return at once; without this a reader with a
                 # long log before it would keep the loop to itself.
                 await asyncio.sleep(0)
-                chunks = self._chunks(await self._next_batch())
+                events = await self._next_batch()
+                chunks = self._chunks(events, follower_epoch(follower))
                 if self._asked:
                     self._asked = False
                     if not chunks and not follower.ended:
@@ -112,12 +114,12 @@ class RunResponse(EventResponse):
             return []
 
     @staticmethod
-    def _chunks(events: list[EncodedEvent]) -> list[bytes]:
+    def _chunks(events: list[EncodedEvent], epoch: str) -> list[bytes]:
         chunks: list[bytes] = []
         frames: list[bytes] = []
         size = 0
         for event in events:
-            frame = sse_frame(event, event_id=event.sequence)
+            frame = sse_frame(event, event_id=event.sequence, epoch=epoch)
             frames.append(frame)
             size += len(frame)
             if size >= CHUNK_BYTES:

@@ -49,9 +49,13 @@ def decode_request(data: bytes) -> RunRequest:
 def same_request(one: bytes, other: bytes) -> bool:
     """Say whether two encoded requests ask for the same: members have no order, and 1.0 is 1.
 
-    A run that a program wrote by itself has no request, and equals none that a client makes.
+    A run that a program wrote by itself has no request, and equals none that a client makes; nor does one
+    whose request is broken.
     """
-    return one == other or (bool(one and other) and _canonical(one) == _canonical(other))
+    try:
+        return one == other or (bool(one and other) and _canonical(one) == _canonical(other))
+    except (msgspec.MsgspecError, AttributeError):
+        return False
 
 
 def _canonical(data: bytes) -> bytes:

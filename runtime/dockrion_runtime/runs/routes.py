@@ -14,7 +14,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 from msgspec import UNSET
 
-from dockrion_events import BackendUnavailable
+from dockrion_events import BackendUnavailable, RunUnreadable
 from dockrion_events.bus import RunRecord
 from dockrion_events.bus.names import run_id_of, run_key
 
@@ -80,7 +80,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         found = await runs.page(owner_of(request), limit=limit + 1, before=before)
         more = len(found) > limit
         return RunPage(
-            [shown_run(record, prefix_of(request.scope)) for record in found[:limit]],
+            _shown(found[:limit], prefix_of(request.scope)),
             _cursor_behind(found[limit - 1]) if more else None,
         )
 
@@ -106,7 +106,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         after, seconds = position(request), timeout(request, service)
         owner = owner_of(request)
         record = await runs.get(owner, run_id)
-        if record.ended and after == record.last_sequence:
+        if record.ended and after == record.last_sequence and after.epoch in ("", record.epoch):
             return ASGIResponse(status_code=204)
         return await runs.follow(
             owner,
@@ -144,11 +144,32 @@ def handle_unavailable(request: AnyRequest, error: BackendUnavailable) -> Respon
     if not service.ready:
         return handle_problem(request, not_started())
     log.warning("%s", error)
-    return handle_problem(request, unavailable())
+    return handle_problem(request, unavailable(error))
+
+
+def _shown(records: list[RunRecord], prefix: str) -> list[Run]:
+    """Return runs as their owner sees them, without those whose end cannot be read."""
+    shown = []
+    for record in records:
+        try:
+            shown.append(shown_run(record, prefix))
+        except RunUnreadable as error:
+            log.error("%s; lists leave it out", error)
+    return shown
 
 
 def shown_run(record: RunRecord, prefix: str) -> Run:
-    """Return a run as its owner sees it; ``prefix`` stands before the server's paths."""
+    """Return a run as its owner sees it; ``prefix`` stands before the server's paths.
+
+    Raises `RunUnreadable`.
+    """
+    try:
+        return _shown_run(record, prefix)
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise RunUnreadable(f"the last event of the run {record.key!r} is broken: {error}") from None
+
+
+def _shown_run(record: RunRecord, prefix: str) -> Run:
     run_id = run_id_of(record.key)
     shown = Run(
         run_id=run_id,

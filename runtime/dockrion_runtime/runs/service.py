@@ -291,8 +291,8 @@ def not_found(run_id: str) -> Problem:
 def event_backend(dockfile: Dockfile) -> EventBackend:
     """Return the store that the Dockfile names; nothing is connected yet. Raises `DockfileError`.
 
-    Servers and workers of one agent share its runs, by the agent's name; other agents may use the same
-    Redis.
+    Servers and workers of one agent share its runs, by the agent's name or by ``streaming.redis.prefix``;
+    other agents may use the same Redis.
     """
     streaming = dockfile.streaming
     if streaming.backend == "redis":
@@ -301,7 +301,7 @@ def event_backend(dockfile: Dockfile) -> EventBackend:
         redis = streaming.redis
         return RedisBackend(
             redis.url,
-            prefix=f"dockrion:{quote(dockfile.agent.name, safe='')}:",
+            prefix=redis.prefix or f"dockrion:{quote(dockfile.agent.name, safe='')}:",
             max_events_per_run=redis.max_events_per_run,
             stream_ttl_seconds=redis.stream_ttl_seconds,
             connection_pool_size=redis.connection_pool_size,

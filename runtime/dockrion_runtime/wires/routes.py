@@ -71,7 +71,13 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
                 run_id,
                 after=after,
                 view=lambda follower, closed: RunSocket(
-                    follower, run_id, line, seconds=seconds, heartbeat=heartbeat, on_close=closed
+                    follower,
+                    run_id,
+                    line,
+                    seconds=seconds,
+                    heartbeat=heartbeat,
+                    tells_epochs=socket.query_params.get("epochs") == "true",
+                    on_close=closed,
                 ),
             )
         except Problem as problem:
@@ -79,7 +85,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
             return
         except BackendUnavailable as error:
             log.warning("%s", error)
-            await _refuse(socket, unavailable() if service.ready else not_started())
+            await _refuse(socket, unavailable(error) if service.ready else not_started())
             return
         tasks: list[asyncio.Task[None]] = []
         try:

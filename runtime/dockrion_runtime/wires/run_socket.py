@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from dockrion_events import BackendUnavailable, HeartbeatEvent, encode_json
 from dockrion_events.bus import Follower
+from dockrion_events.bus.base import follower_epoch
 
 from .line import FINISHED, GOING_AWAY, Line
 
@@ -15,7 +16,11 @@ log = logging.getLogger("dockrion")
 
 
 class RunSocket:
-    """Sends a run's log to one reader, from its cursor to the end of the run or of ``seconds``."""
+    """Sends a run's log to one reader, from its cursor to the end of the run or of ``seconds``.
+
+    With ``tells_epochs`` a frame precedes the first event of each epoch, for the reader's cursor:
+    ``{"type":"epoch","run_id":…,"epoch":…}``.
+    """
 
     def __init__(
         self,
@@ -25,6 +30,7 @@ class RunSocket:
         *,
         seconds: float,
         heartbeat: float | None,
+        tells_epochs: bool = False,
         on_close: Callable[[RunSocket], None],
     ) -> None:
         self._follower = follower
@@ -33,6 +39,7 @@ class RunSocket:
         self._seconds = seconds
         self._heartbeat = heartbeat
         self._on_close = on_close
+        self._epoch = "" if tells_epochs else None
         self._leaving = False
         self._beat = False
 
@@ -75,7 +82,13 @@ class RunSocket:
         if not events and self._beat:
             self._beat = False
             return [encode_json(HeartbeatEvent(run_id=self._run_id)).decode()]
-        return [event.json.decode() for event in events]
+        texts = [event.json.decode() for event in events]
+        if self._epoch is not None and self._epoch != (epoch := follower_epoch(self._follower)):
+            self._epoch = epoch
+            place = 1 if events and events[0].sequence is None else 0  # a gap is of no epoch
+            told = {"type": "epoch", "run_id": self._run_id, "epoch": epoch}
+            texts.insert(place, encode_json(told).decode())
+        return texts
 
     def _ask_heartbeat(self) -> None:
         self._beat = True

@@ -151,7 +151,7 @@ class MemoryFollower:
 
     def __init__(self, run: Run, after: int) -> None:
         self._run: Run | None = run
-        self._position = after
+        self._position = int(after)
         self._nudged = False
         self._arrival: asyncio.Future[None] | None = None
 

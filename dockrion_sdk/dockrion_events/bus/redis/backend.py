@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from ...errors import BackendUnavailable, RunExists, RunNotFound
 from ...events import TERMINAL, EncodedEvent
 from ..base import (
@@ -20,6 +22,7 @@ from ..base import (
     RunState,
     check_batch,
 )
+from .branches import EPOCH_LENGTH, epoch_of_fence
 from .checks import checked
 from .cluster import ClusterCommands
 from .commands import Commands, OneServer
@@ -30,9 +33,13 @@ from .queue import Queue
 from .readers import Readers
 from .records import Keys, RedisClaim, RunKeys, Stored, made_or_found, stored
 from .scripts import APPEND, CREATE, END, GET
+from .selftest import selftest
 from .urls import parse
 
 PING_SECONDS: Final = 1.0
+TEST_SECONDS: Final = 10.0
+"""How long a `selftest` that found no fault is good for."""
+
 _UNCERTAIN_CALLS: Final = 1000
 
 
@@ -79,6 +86,7 @@ class RedisBackend(EventBackend):
         self._uncertain: OrderedDict[str, str] = OrderedDict()
         self._parts: _Parts | None = None
         self._closed = False
+        self._test_at = 0.0
 
     async def open(self) -> list[str]:
         if self._closed:
@@ -88,10 +96,11 @@ class RedisBackend(EventBackend):
         parts = _Parts(self)
         try:
             await parts.commands.open()
-            warnings = await checked(parts.commands)
+            warnings = await checked(parts.commands, self._keys.prefix, self._keys.kept)
         except BaseException:
             await parts.commands.close()
             raise
+        self._test_at = asyncio.get_running_loop().time() + TEST_SECONDS
         parts.hub.open()
         parts.hub.subscribe(self._keys.processes + self._process.encode(), parts.executing.hint)
         self._parts = parts
@@ -122,6 +131,22 @@ class RedisBackend(EventBackend):
             raise BackendUnavailable(
                 f"Redis at {self._place.text} did not answer within {PING_SECONDS:g} s"
             ) from None
+        await self._test_again(commands)
+
+    async def _test_again(self, commands: Commands) -> None:
+        """Test now and then whether all that is needed still works; as long as it does not, each time."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._test_at:
+            return
+        try:
+            faults, _ = await selftest(commands, self._keys.prefix, self._keys.kept)
+        except BackendUnavailable as error:
+            if not isinstance(error.__cause__, ResponseError):
+                raise
+            return  # it takes no writes at present, which each of them is told
+        if faults:
+            raise BackendUnavailable("; ".join(faults))
+        self._test_at = loop.time() + TEST_SECONDS
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -202,7 +227,8 @@ class RedisBackend(EventBackend):
         started, terminal = ending.started, ending.terminal
         reply = await parts.commands.run(
             END, (keys.record, keys.log), keys.channel, self._keys.processes, self._ttl,
-            STATUS_OF_TERMINAL[terminal.type], started.type, started.json, terminal.type, terminal.json,
+            secrets.token_hex(EPOCH_LENGTH // 2), STATUS_OF_TERMINAL[terminal.type],
+            started.type, started.json, terminal.type, terminal.json,
         )  # fmt: skip
         if reply is None:
             raise _not_found(key)
@@ -253,7 +279,7 @@ class RedisBackend(EventBackend):
                 reply = await parts.commands.run_parts(APPEND, held.keys.log, (*held.head, *arguments))
             finally:
                 reader.appending -= 1
-                reader.offer(events if reply == 1 else ())
+                reader.offer(events if reply == 1 else (), held.epoch, held.base)
         if reply != 1:
             raise parts.executing.refusal(held, reply)
         if last in TERMINAL:
@@ -267,8 +293,9 @@ class RedisBackend(EventBackend):
     def head(self, keys: RunKeys, fence: bytes) -> tuple[Any, ...]:
         """Return the beginning of a claim's appends; see `scripts.APPEND`."""
         return Commands.head(
-            APPEND, (keys.record, keys.log), fence, keys.channel, self._limit, self._ttl, self._open_ttl
-        )
+            APPEND, (keys.record, keys.log), fence, keys.channel, self._limit, self._ttl, self._open_ttl,
+            epoch_of_fence(fence),
+        )  # fmt: skip
 
 
 class _Parts:

@@ -5,28 +5,44 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from ...errors import BackendUnavailable
 from .commands import Commands
+from .faults import forbidden
 from .lanes import Lane
+from .selftest import selftest
 
 OLDEST: Final = (6, 2)
 
 
-async def checked(commands: Commands) -> list[str]:
-    """Return one line for each thing that is not safe. Raises `BackendUnavailable` for what cannot work."""
+async def checked(commands: Commands, prefix: bytes, kept: dict[bytes, bytes]) -> list[str]:
+    """Return one line for each thing that is not safe. Raises `BackendUnavailable` for what cannot work.
+
+    See `selftest` for ``kept``. A Redis that takes no writes at present, because its memory is full or for
+    another reason that may pass, is a line: what is in it can be read.
+    """
     lines: list[str] = []
     for lane in commands.lanes():
         for line in await _lines(commands, lane):
             if line not in lines:
                 lines.append(line)
-    return lines
+    try:
+        faults, warnings = await selftest(commands, prefix, kept)
+    except BackendUnavailable as error:
+        if not isinstance(error.__cause__, ResponseError):
+            raise
+        return [*lines, f"{error}; whether all that is needed is allowed there is not known"]
+    if faults:
+        raise BackendUnavailable("; ".join(faults))
+    return lines + warnings
 
 
 async def _lines(commands: Commands, lane: Lane) -> list[str]:
     try:
         info = _fields(await commands.ask(lane, b"INFO"))
     except BackendUnavailable as error:
-        if "NOPERM" not in str(error) and "unknown command" not in str(error):
+        if forbidden(error.__cause__) is None:
             raise
         return [f"{lane.text} does not allow INFO: its version and its settings are not known"]
     lines = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection
@@ -192,6 +193,18 @@ class ClusterCommands(Commands):
 
     def _gone(self) -> BackendUnavailable:
         return BackendUnavailable(f"the connection to the cluster at {self.text} is closed")
+
+    def places(self) -> list[tuple[Lane, str]]:
+        found: dict[Lane, str] = {}
+        lanes = self.lanes()
+        for _ in range(100 * len(lanes)):  # by then each has one, if it has slots at all
+            tag = secrets.token_hex(6)
+            address = self._map[key_slot(tag.encode())]
+            if address is not None:
+                found.setdefault(self._lane_at(address), tag)
+            if len(found) == len(lanes):
+                break
+        return list(found.items())
 
     def lanes(self) -> list[Lane]:
         return list(self._lanes.values())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
-from .lanes import Call, Lane, Part
+from .lanes import NEWBORN, Call, Lane, Part
 from .scripts import Script
 from .urls import Make, Master, Place, connection
 
@@ -36,6 +37,13 @@ class Commands(ABC):
         """
         return self._send(key, parts, None, seconds)
 
+    def call_now(self, key: bytes, *parts: Part) -> asyncio.Future[Any]:
+        """As `call`, but give up where the connection is lost before the reply.
+
+        For what is right only as long as the server is known to have lost nothing.
+        """
+        return self._send(key, parts, None, None, now=True)
+
     def run(self, script: Script, keys: Sequence[bytes], *args: Part) -> asyncio.Future[Any]:
         """Run a script."""
         return self._send(keys[0], (b"EVALSHA", script.sha, len(keys), *keys, *args), script.source, None)
@@ -50,11 +58,19 @@ class Commands(ABC):
         return (b"EVALSHA", script.sha, len(keys), *keys, *args)
 
     def _send(
-        self, key: bytes, parts: tuple[Part, ...], source: bytes | None, seconds: float | None
+        self,
+        key: bytes,
+        parts: tuple[Part, ...],
+        source: bytes | None,
+        seconds: float | None,
+        *,
+        now: bool = False,
     ) -> asyncio.Future[Any]:
         loop = self._loop
         future: asyncio.Future[Any] = loop.create_future()
         call = Call(parts, future, loop.time() + (self._patience if seconds is None else seconds), source)
+        if now:
+            call.born = NEWBORN
         self._submit(key, call)
         return future
 
@@ -82,6 +98,10 @@ class Commands(ABC):
     @abstractmethod
     def lanes(self) -> list[Lane]:
         """Return one lane for each server that keeps data."""
+
+    @abstractmethod
+    def places(self) -> list[tuple[Lane, str]]:
+        """Return each server that keeps data, and a new hash tag whose keys it has."""
 
     @abstractmethod
     async def connection_for(self, key: bytes | None) -> AbstractConnection:
@@ -133,6 +153,9 @@ class OneServer(Commands):
 
     def lanes(self) -> list[Lane]:
         return [self._only]
+
+    def places(self) -> list[tuple[Lane, str]]:
+        return [(self._only, secrets.token_hex(6))]
 
     async def connection_for(self, key: bytes | None) -> AbstractConnection:
         return self._make()

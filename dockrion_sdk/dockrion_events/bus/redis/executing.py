@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ...errors import BusError, LogLost, RunEnded, RunNotFound, Superseded
+from ...errors import BusError, LogLost, RunEnded, RunNotFound, RunUnreadable, Superseded
 from ..base import ENDED
 from .commands import Commands
 from .lanes import Part
 from .queue import Queue, Taken
 from .records import Keys, RedisClaim, RunKeys, Stored, stored
-from .scripts import CLAIM, RELEASE
+from .scripts import CLAIM, RELEASE, VERSION
+
+log: logging.Logger = logging.getLogger("dockrion")
 
 DROP_SECONDS: Final = 0.01
 """How long entries of the queue that lead to nothing any more gather before they are removed."""
@@ -44,6 +47,7 @@ class Executing:
         self._claims: dict[str, RedisClaim] = {}  # the newest of each run
         self._by_fence: dict[bytes, RedisClaim] = {}
         self._useless: list[bytes] = []  # entries to remove soon
+        self._useless_since = 0  # the count of lost connections when the first of them was put there
         self._dropping: set[asyncio.Future[Any]] = set()
 
     # -- taking --------------------------------------------------------------------------------
@@ -69,6 +73,10 @@ class Executing:
 
     async def _claimed(self, taken: Sequence[Taken], lease_seconds: float) -> list[RedisClaim]:
         """Begin the leases, ask whose right the runs are, and drop what leads to nothing."""
+        newer = [one for one in taken if one.version > VERSION]
+        for one in newer:
+            await self._queue.leave(one)
+        taken = [one for one in taken if one.version <= VERSION] if newer else taken
         if not taken:
             return []
         leased = self._queue.lease([one.entry for one in taken], lease_seconds)
@@ -84,10 +92,16 @@ class Executing:
         failure: BaseException | None = None
         for one, keys, answer in zip(taken, runs, self._each(answers, len(taken)), strict=True):
             if isinstance(answer, list):
-                claims.append(self.hold(stored(one.key, answer), keys, one.entry))
+                try:
+                    claims.append(self.hold(stored(one.key, answer), keys, one.entry))
+                except RunUnreadable as error:
+                    log.error("%s; nobody can execute it", error)
+                    useless.append(one.entry)
             elif isinstance(answer, BaseException):  # the entry stays, and its lease runs out
                 failure = answer
                 self._queue.held.discard(one.entry)
+            elif answer == b"newer":
+                await self._queue.leave(one)
             elif answer == b"held":
                 self._queue.held.discard(one.entry)
             else:
@@ -168,6 +182,8 @@ class Executing:
         released = await self._commands.run(RELEASE, (claim.keys.record,), claim.fence)
         if released and claim.entry:
             await self._queue.requeue(claim.entry, claim.record.key)
+        elif released:  # it was opened, and so was never in the queue
+            await self._queue.enqueue(claim.record.key)
         self._forget(claim)
 
     def done(self, claim: RedisClaim) -> None:
@@ -225,11 +241,12 @@ class Executing:
         """
         if not self._useless:
             self._loop.call_later(DROP_SECONDS, self._drop_now)
+            self._useless_since = self._commands.troubles
         self._useless += entries
 
     def _drop_now(self) -> None:
         entries, self._useless = self._useless, []
-        if not entries:
+        if not entries or self._useless_since != self._commands.troubles:
             return
         for dropping in self._queue.drop(entries):
             self._dropping.add(dropping)

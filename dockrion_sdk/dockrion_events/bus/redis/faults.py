@@ -15,6 +15,14 @@ Meaning: TypeAlias = Literal["noscript", "elsewhere", "later", "refused"]
 _CODE: Final = re.compile(r"(?:^|[\s-])([A-Z]{3,20})\b")
 """Codes; inside of a script's error they stand in the middle of the text, behind a dash."""
 
+_FORBIDDEN: Final = re.compile(
+    r"no permissions? to (?:run|access)[^']*?(?:keys?|channels?|')|can't run this command"
+    r"|can't access at least one of the keys|unknown (?:redis )?command|permissions to access a",
+    re.IGNORECASE,
+)
+
+_NAMED_COMMAND: Final = re.compile(r"(?:run the '|unknown command [`'])([A-Za-z|]+)", re.IGNORECASE)
+
 _MEANINGS: Final[dict[str, Meaning]] = {
     "NOSCRIPT": "noscript",
     "READONLY": "elsewhere",
@@ -71,8 +79,23 @@ def final(error: BaseException) -> bool:
     return isinstance(error, AuthenticationError | AuthorizationError)
 
 
+def forbidden(error: BaseException | None) -> str | None:
+    """Return what an error reply says is not allowed: ``command``, ``keys`` or ``channels``; else None.
+
+    A command that Redis does not know, because somebody has renamed it, is not allowed either.
+    """
+    text = str(error) if isinstance(error, ResponseError) else ""
+    found = _FORBIDDEN.search(text)
+    if found is None:
+        return None
+    return "channels" if "channel" in text else "keys" if "key" in found[0] else "command"
+
+
 def described(error: BaseException) -> str:
     """Return one line about an error, with what to look at where that is known."""
+    named = _NAMED_COMMAND.search(str(error)) if forbidden(error) == "command" else None
+    if named is not None:
+        return f"its access rules do not allow {named[1].upper()} (look at the user's ACL)"
     if isinstance(error, AuthenticationError | AuthorizationError):
         return _ADVICE["WRONGPASS"]
     if isinstance(error, Exception):

@@ -14,7 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from ...errors import BackendUnavailable
 from .commands import Commands
-from .faults import FAILURES
+from .faults import FAILURES, forbidden
 from .lanes import CONNECT_SECONDS, LONGEST_PAUSE
 
 Hint: TypeAlias = Callable[[bytes | None], None]
@@ -23,6 +23,10 @@ what happened before may have been missed."""
 
 SILENCE_SECONDS: Final = 10.0
 """After so much silence the connection is asked whether it is alive; after twice as much it is closed."""
+
+
+FORBIDDEN_SECONDS: Final = 10.0
+"""The pause before a subscription that is not allowed is tried again."""
 
 
 class Hub:
@@ -76,8 +80,10 @@ class Hub:
                 self._changed.set()
                 while True:
                     self._handle(await connection.read_response(timeout=float("inf")))
-            except (*FAILURES, BackendUnavailable):
+            except (*FAILURES, BackendUnavailable) as error:
                 failures = min(failures + 1, 10)
+                if forbidden(error) is not None:
+                    await asyncio.sleep(FORBIDDEN_SECONDS)  # `checked` has said so
             finally:
                 self._connection = None
                 if connection is not None:

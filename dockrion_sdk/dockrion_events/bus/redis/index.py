@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import Any, Final
 
-from ...errors import BackendUnavailable
+from ...errors import BackendUnavailable, RunUnreadable
 from ..base import RunRecord, RunState, newest_first
 from .commands import Commands
 from .queue_scripts import FORGET
-from .records import Keys, microseconds, moment, stored
+from .records import STATUSES, Keys, microseconds, moment, stored
 from .scripts import GET, STATES
+
+log: logging.Logger = logging.getLogger("dockrion")
+
+TOLD: Final = 1000
+"""Runs that cannot be read of which it is remembered that the log names them."""
 
 INDEX_SECONDS: Final = 7 * 86_400
 """An index that got no new run for so long, and that of the runs themselves, is forgotten."""
@@ -38,6 +44,7 @@ class Index:
         self._commands = commands
         self._keys = keys
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()
 
     async def add(self, owner: str, record: RunRecord) -> None:
         """Add a run; only where that cannot be done when the run is made."""
@@ -63,7 +70,9 @@ class Index:
             offset += len(members)
             wanted = [one for one in members if before is None or _is_behind(one, before)]
             for member, record in zip(wanted, await self._records(wanted), strict=True):
-                if record is None or record.owner != owner:
+                if isinstance(record, RunUnreadable):
+                    self._skip(record)
+                elif record is None or record.owner != owner:
                     expired += member
                 else:
                     found.append(record)
@@ -83,36 +92,51 @@ class Index:
         for start in range(0, len(members), STATES_AT_ONCE):
             some = members[start : start + STATES_AT_ONCE]
             for member, state in zip(some, await self._states(some), strict=True):
-                whose, status, created, started, ended = state
-                if whose != owner.encode():
-                    expired += member
+                key = member[0].decode()
+                try:
+                    known = _state(key, owner, state)
+                except RunUnreadable as error:
+                    self._skip(error)
                     continue
-                changed = moment(ended or started or created)
-                found.append(RunState(key=member[0].decode(), status=status.decode(), changed_at=changed))
+                if known is None:
+                    expired += member
+                else:
+                    found.append(known)
         if expired:
             await self._commands.run(FORGET, (index,), *expired)
         return newest_first(found)
 
-    async def _states(self, members: list[tuple[bytes, bytes]]) -> list[list[Any]]:
+    async def _states(self, members: list[tuple[bytes, bytes]]) -> list[list[Any] | bytes]:
         records = [self._keys.run(member.decode()).record for member, _ in members]
         if not self._commands.one_slot:
-            together: list[list[Any]] = await self._commands.run(STATES, records)
+            together: list[list[Any] | bytes] = await self._commands.run(STATES, records)
             return together
-        apart: list[list[list[Any]]] = await asyncio.gather(
+        apart: list[list[list[Any] | bytes]] = await asyncio.gather(
             *(self._commands.run(STATES, (record,)) for record in records)
         )
         return [state for [state] in apart]
 
-    async def _records(self, members: list[tuple[bytes, bytes]]) -> list[RunRecord | None]:
+    def _skip(self, error: RunUnreadable) -> None:
+        """Log once why a run is missing from lists."""
+        told = str(error)
+        if told not in self._told:
+            log.error("%s; lists leave it out", told)
+            if len(self._told) < TOLD:
+                self._told.add(told)
+
+    async def _records(self, members: list[tuple[bytes, bytes]]) -> list[RunRecord | RunUnreadable | None]:
         names = [member.decode() for member, _ in members]
         runs = [self._keys.run(name) for name in names]
         replies: list[Any] = await asyncio.gather(
             *(self._commands.run(GET, (run.record, run.log)) for run in runs)
         )
-        return [
-            None if reply is None else stored(name, reply).record
-            for name, reply in zip(names, replies, strict=True)
-        ]
+        found: list[RunRecord | RunUnreadable | None] = []
+        for name, reply in zip(names, replies, strict=True):
+            try:
+                found.append(None if reply is None else stored(name, reply).record)
+            except RunUnreadable as error:
+                found.append(error)
+        return found
 
     def tidy_sometimes(self, newest: RunRecord) -> None:
         """Remove some runs of an owner that have expired, now and then, in the background."""
@@ -136,8 +160,8 @@ class Index:
                 return
             members = list(zip(page[::2], page[1::2], strict=True))
             expired: list[bytes] = []
-            for member, (whose, *_) in zip(members, await self._states(members), strict=True):
-                if whose is None:
+            for member, state in zip(members, await self._states(members), strict=True):
+                if isinstance(state, list) and state[0] is None:
                     expired += member
             if expired:
                 await self._commands.run(FORGET, (index,), *expired)
@@ -148,6 +172,21 @@ class Index:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _state(key: str, owner: str, state: list[Any] | bytes) -> RunState | None:
+    """Return a run's state, or None where it is not there or another owner's. Raises `RunUnreadable`."""
+    if not isinstance(state, list):
+        raise RunUnreadable(f"the keys of the run {key!r} in Redis hold something that is not a run")
+    whose, status, created, started, ended = state
+    if whose != owner.encode():
+        return None
+    try:
+        if status.decode() not in STATUSES:
+            raise ValueError(f"{status!r} is not a status")
+        return RunState(key=key, status=status.decode(), changed_at=moment(ended or started or created))
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunUnreadable(f"the record of the run {key!r} in Redis is broken: {error}") from None
 
 
 def _is_behind(member: tuple[bytes, bytes], before: RunRecord) -> bool:

@@ -43,6 +43,8 @@ PROMPT_SECONDS: Final = 0.001
 
 ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
 
+NEWBORN: Final = -1
+
 LONGEST_PAUSE: Final = 0.5
 SWEEP_SECONDS: Final = 0.1
 CONNECT_SECONDS: Final = 2.0
@@ -51,10 +53,12 @@ CONNECT_SECONDS: Final = 2.0
 class Call:
     """One command, its reply, and until when (the loop's time) it may be tried.
 
-    ``source`` is the script's text where the command is an EVALSHA; ``slot`` the cluster's.
+    ``source`` is the script's text where the command is an EVALSHA; ``slot`` the cluster's. A call whose
+    ``born`` is set, to the lane's count of troubles, is not sent after a later one: what it asks for may
+    not be right any more.
     """
 
-    __slots__ = ("asking", "deadline", "future", "packed", "parts", "slot", "source")
+    __slots__ = ("asking", "born", "deadline", "future", "packed", "parts", "slot", "source")
 
     def __init__(
         self, parts: tuple[Part, ...], future: asyncio.Future[Any], deadline: float, source: bytes | None
@@ -66,6 +70,7 @@ class Call:
         self.source: bytes | None = source
         self.slot: int = 0
         self.asking: bool = False
+        self.born: int | None = None
 
     def settle(self, reply: Any) -> None:
         if not self.future.done():
@@ -127,6 +132,8 @@ class Lane:
         if self._closed:
             self._leave(call)
             return
+        if call.born == NEWBORN:
+            call.born = self.troubles
         queue = self._queue
         queue.append(call)
         if len(queue) >= HANDFUL and self._resting:
@@ -290,7 +297,9 @@ class Lane:
         weight = 0
         while queue and len(batch) < BATCH_CALLS and weight < BATCH_BYTES:
             call = queue.popleft()
-            if not call.future.done():
+            if call.born is not None and call.born != self.troubles:
+                call.fail(self._unavailable(self._failure))
+            elif not call.future.done():
                 batch.append(call)
                 weight += len(call.packed)
         return batch
@@ -350,9 +359,10 @@ class Lane:
 
     def _unavailable(self, error: BaseException | None) -> BackendUnavailable:
         reason = "no answer in time" if error is None else described(error)
-        if isinstance(error, ResponseError):
-            return BackendUnavailable(f"Redis at {self.text} refused: {reason}")
-        return BackendUnavailable(f"Redis at {self.text} cannot be reached: {reason}")
+        how = "refused" if isinstance(error, ResponseError) else "cannot be reached"
+        failure = BackendUnavailable(f"Redis at {self.text} {how}: {reason}")
+        failure.__cause__ = error
+        return failure
 
     def _gone(self) -> BackendUnavailable:
         return BackendUnavailable(f"the connection to Redis at {self.text} is closed")

@@ -13,6 +13,7 @@ whoever takes such a one removes it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -25,9 +26,15 @@ from .faults import FAILURES
 from .lanes import CONNECT_SECONDS, Part
 from .queue_scripts import COUNT, ENQUEUE, FORGET, INTEND, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY
 from .records import Keys
-from .scripts import Script
+from .scripts import VERSION, Script
+
+log: logging.Logger = logging.getLogger("dockrion")
 
 GROUP: Final = b"executors"
+
+LEFT_ENTRIES: Final = 1000
+"""Entries of a newer format that are remembered, so as not to be taken again."""
+
 LONGEST_BLOCK: Final = 1.0
 """Seconds for which one look at the queue waits; in between, leases that expired are looked for."""
 
@@ -57,6 +64,7 @@ class Taken(msgspec.Struct, frozen=True, gc=False):
     entry: bytes
     key: str
     idle: bool
+    version: int = 0
 
 
 class Queue:
@@ -72,6 +80,7 @@ class Queue:
         self._doubt: set[bytes] = set()  # consumers that may have been given entries we do not know of
         self._idle: list[AbstractConnection] = []
         self._blocked: set[AbstractConnection] = set()
+        self._left: dict[bytes, None] = {}  # of a newer format, for others to take
         self._closed = False
         self._troubles = commands.troubles
         self._look_at = float("-inf")  # when to look for expired leases again
@@ -109,7 +118,7 @@ class Queue:
     async def _recover(self, consumer: bytes, limit: int, lease_seconds: float) -> list[Taken]:
         """Take what has expired, and learn when to look again."""
         times = (_ms(SPAN_SECONDS), _ms(LONGEST_LEASE), _ms(GRACE_SECONDS), _idle(lease_seconds))
-        soonest, *entries = await self._run(RECOVER, consumer, *times, limit)
+        soonest, *entries = await self._run(RECOVER, consumer, *times, limit, *self._left)
         pause = LONGEST_LOOK if soonest < 0 else min(LONGEST_LOOK, soonest / 1000 + 0.001)
         self._look_at = self._loop.time() + pause
         return _taken(entries, True)
@@ -170,7 +179,12 @@ class Queue:
             await connection.disconnect(nowait=True)
         else:
             self._idle.append(connection)
-        taken = _taken([part for entry, fields in reply for part in (entry, fields[1])], False)
+        parts = [
+            part
+            for entry, fields in reply
+            for part in (entry, fields[1], fields[3] if len(fields) > 3 else b"0")
+        ]
+        taken = _taken(parts, False)
         self.held.update(one.entry for one in taken)
         return taken
 
@@ -189,23 +203,37 @@ class Queue:
 
     # -- leases --------------------------------------------------------------------------------
 
+    async def leave(self, one: Taken) -> None:
+        """Give an entry that this process does not understand to others, and do not take it again."""
+        if one.entry not in self._left:
+            log.warning("the run %r is of a newer version of dockrion; it is left to others", one.key)
+        self._left[one.entry] = None
+        if len(self._left) > LEFT_ENTRIES:
+            del self._left[next(iter(self._left))]
+        self.held.discard(one.entry)
+        await self.lease([one.entry], 0)
+
     def lease(self, entries: Sequence[bytes], seconds: float) -> asyncio.Future[Any]:
         """Begin the leases of these entries, or begin them anew; what is not pending is left alone."""
         consumer = next(iter(self._consumers))  # the one that took them, or another of this process
         return self._commands.run(LEASE, (self._keys.queue,), GROUP, consumer, _idle(seconds), *entries)
 
     def drop(self, entries: Sequence[bytes]) -> list[asyncio.Future[Any]]:
-        """Remove entries from the queue; if that is lost, whoever takes them next does it."""
+        """Remove entries from the queue; if that is lost, whoever takes them next does it.
+
+        They lead to nothing as far as the store was heard of. After a lost connection that may be
+        different: where it has lost the end of a run as well, the entry is what leads to it.
+        """
         self.held.difference_update(entries)
         queue = self._keys.queue
         return [
-            self._commands.call(queue, b"XACK", queue, GROUP, *entries),
-            self._commands.call(queue, b"XDEL", queue, *entries),
+            self._commands.call_now(queue, b"XACK", queue, GROUP, *entries),
+            self._commands.call_now(queue, b"XDEL", queue, *entries),
         ]
 
     async def requeue(self, entry: bytes, key: str) -> None:
         """Put a run that was taken back into the queue."""
-        await self._commands.run(REQUEUE, (self._keys.queue,), GROUP, entry, key)
+        await self._commands.run(REQUEUE, (self._keys.queue,), GROUP, entry, key, VERSION)
         self.held.discard(entry)
 
     # -- what fell between ---------------------------------------------------------------------
@@ -216,7 +244,7 @@ class Queue:
 
     async def enqueue(self, key: str) -> None:
         """Queue a run that has its record, behind `intend`."""
-        await self._commands.run(ENQUEUE, (self._keys.queue, self._keys.intents), key)
+        await self._commands.run(ENQUEUE, (self._keys.queue, self._keys.intents), key, VERSION)
 
     async def sweep(self, waiting: Callable[[str], Awaitable[bool | None]]) -> None:
         """Now and then, queue the runs whose creator died before it could.
@@ -253,8 +281,8 @@ class Queue:
 
 
 def _taken(reply: Sequence[bytes], idle: bool) -> list[Taken]:
-    pairs = zip(reply[::2], reply[1::2], strict=True)
-    return [Taken(entry, key.decode(), idle) for entry, key in pairs if key]
+    each = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+    return [Taken(entry, key.decode(), idle, int(version)) for entry, key, version in each if key]
 
 
 def _ms(seconds: float) -> int:

@@ -27,12 +27,14 @@ if reply then
   for _, entry in ipairs(reply[1][2]) do
     out[#out + 1] = entry[1]
     out[#out + 1] = entry[2] and entry[2][2] or ''
+    out[#out + 1] = entry[2] and entry[2][4] or '0'
   end
 end
 return out
 """
 )
-"""queue; group, consumer, count -> entry, key, entry, key …: what nobody has taken yet, oldest first."""
+"""queue; group, consumer, count -> entry, key, version, entry, key, version …: what nobody has
+taken yet, oldest first."""
 
 COUNT: Final = Script(
     _GROUP
@@ -50,6 +52,7 @@ local function keyed(ids)
     if entry then
       out[#out + 1] = id
       out[#out + 1] = entry[2][2]
+      out[#out + 1] = entry[2][4] or '0'
     else
       redis.call('XACK', KEYS[1], ARGV[1], id)
     end
@@ -58,19 +61,36 @@ local function keyed(ids)
 end
 """
 
+_TAKEN: Final = """
+local function taken(consumer, idle, ids, first)
+  local out = {}
+  for start = first, #ids, 500 do  -- Lua's unpack takes some 8,000
+    local call = {'XCLAIM', KEYS[1], ARGV[1], consumer, 0}
+    for i = start, math.min(start + 499, #ids) do call[#call + 1] = ids[i] end
+    for _, option in ipairs({'IDLE', idle, 'JUSTID'}) do call[#call + 1] = option end
+    for _, id in ipairs(grouped(unpack(call))) do out[#out + 1] = id end
+  end
+  return out
+end
+"""
+
 RECOVER: Final = Script(
     _GROUP
     + _KEYS_OF
+    + _TAKEN
     + """
 local span, longest, grace = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local count = tonumber(ARGV[7])
-local ids, soonest, from = {}, -1, '-'
+local ids, soonest, from, left_alone = {}, -1, '-', {}
+for i = 8, #ARGV do left_alone[ARGV[i]] = true end
 repeat
   local page = grouped('XPENDING', KEYS[1], ARGV[1], from, '+', 1000)
   for _, entry in ipairs(page) do
     local idle = entry[3]
     local left = (idle < span - longest and grace or span) - idle
-    if left <= 0 and #ids < count then
+    if left_alone[entry[1]] then
+      -- for others
+    elseif left <= 0 and #ids < count then
       ids[#ids + 1] = entry[1]
     elseif soonest < 0 or left < soonest then
       soonest = math.max(left, 0)
@@ -79,28 +99,16 @@ repeat
   if #page > 0 then from = '(' .. page[#page][1] end
 until #page < 1000
 local out = {}
-if #ids > 0 then
-  local call = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
-  for _, id in ipairs(ids) do call[#call + 1] = id end
-  for _, option in ipairs({'IDLE', ARGV[6], 'JUSTID'}) do call[#call + 1] = option end
-  out = keyed(redis.call(unpack(call)))
-end
+if #ids > 0 then out = keyed(taken(ARGV[2], ARGV[6], ids, 1)) end
 table.insert(out, 1, soonest)
 return out
 """
 )
-"""queue; group, consumer, span, longest lease, grace, idle of a new lease (all in ms), count -> ms until
-the next lease expires or -1, then entry, key …: what has expired, now leased to this consumer."""
+"""queue; group, consumer, span, longest lease, grace, idle of a new lease (all in ms), count, entries to
+leave alone … -> ms until the next lease expires or -1, then entry, key, version …: what has expired, now
+leased to this consumer."""
 
-LEASE: Final = Script(
-    _GROUP
-    + """
-local call = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
-for i = 4, #ARGV do call[#call + 1] = ARGV[i] end
-for _, option in ipairs({'IDLE', ARGV[3], 'JUSTID'}) do call[#call + 1] = option end
-return #grouped(unpack(call))
-"""
-)
+LEASE: Final = Script(_GROUP + _TAKEN + "return #taken(ARGV[2], ARGV[3], ARGV, 4)")
 """queue; group, consumer, idle in ms, entries: begin the leases of those that are pending."""
 
 MINE: Final = Script(
@@ -113,19 +121,19 @@ for i, entry in ipairs(pending) do ids[i] = entry[1] end
 return keyed(ids)
 """
 )
-"""queue; group, consumer -> entry, key …: what this consumer has taken and not finished."""
+"""queue; group, consumer -> entry, key, version …: what this consumer has taken and not finished."""
 
 REQUEUE: Final = Script(
     _GROUP
     + """
 if #grouped('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
-redis.call('XADD', KEYS[1], '*', 'k', ARGV[3])
+redis.call('XADD', KEYS[1], '*', 'k', ARGV[3], 'v', ARGV[4])
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
 """
 )
-"""queue; group, entry, key: put a run that was taken through ``entry`` at the end of the queue."""
+"""queue; group, entry, key, version: put a run that was taken through ``entry`` at the end of the queue."""
 
 TIDY: Final = Script("""
 local gone = 0
@@ -151,11 +159,12 @@ return 1
 """intents; key: note that the run ``key`` is about to be made and queued (cluster only)."""
 
 ENQUEUE: Final = Script("""
-redis.call('XADD', KEYS[1], '*', 'k', ARGV[1])
+redis.call('XADD', KEYS[1], '*', 'k', ARGV[1], 'v', ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """)
-"""queue, intents; key: queue a run whose record is there. Twice does no harm: one of the entries counts."""
+"""queue, intents; key, version: queue a run whose record is there. Twice does no harm: one of the entries
+counts."""
 
 OVERDUE: Final = Script(
     CLOCK

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ...cursor import epoch_of
 from ...errors import BackendUnavailable, RunNotFound
 from .commands import Commands
 from .follower import RedisFollower
@@ -52,7 +53,9 @@ class Readers:
             if reader is None or reader.gone:
                 reader = self._readers[key] = RunReader(self, key, keys, found)
                 if not reader.ended:
-                    self._hub.subscribe(keys.channel, reader.hint)
+                    self.join(reader)
+        elif reader.branches.fork(after, epoch_of(after)) is not None:
+            await reader.look_now()  # the cursor may be of events that this process has not heard of yet
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_regularly())
         follower = RedisFollower(self, reader, after)
@@ -66,6 +69,11 @@ class Readers:
             self.leave(reader)
             if self._readers.get(reader.key) is reader:
                 del self._readers[reader.key]
+
+    def join(self, reader: RunReader) -> None:
+        """Want hints for a reader."""
+        if self._readers.get(reader.key) is reader:
+            self._hub.subscribe(reader.keys.channel, reader.hint)
 
     def leave(self, reader: RunReader) -> None:
         """Want no more hints for a reader."""

@@ -8,12 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
+from ...errors import RunUnreadable
 from ...events import EncodedEvent
-from ..base import Claim, RunRecord
+from ..base import ENDED, Claim, RunRecord
+from .branches import Branches, branches, epoch_of_fence
 from .lanes import Part
+from .scripts import VERSION
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+STATUSES: Final = ENDED | {"accepted", "running"}
 
 _names: dict[bytes, str] = {}
 
@@ -28,6 +33,13 @@ def type_name(name: bytes) -> str:
     return found
 
 
+def check_version(version: bytes | None, what: str) -> None:
+    """Raise `RunUnreadable` where something has a newer format than this process understands."""
+    if version is not None and int(version) > VERSION:
+        told = f"{what} was written by a newer version of dockrion (format {int(version)}, known: {VERSION})"
+        raise RunUnreadable(told, newer=True)
+
+
 class RunKeys(msgspec.Struct, frozen=True, gc=False):
     """A run's keys, which share one hash tag, and the channel of its hints."""
 
@@ -40,10 +52,15 @@ class Keys:
     """All keys below one prefix. The queue's keys share a hash tag, too."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix.encode()
+        self._prefix = self.prefix = prefix.encode()
         self.queue: bytes = self._prefix + b"{queue}"
         self.intents: bytes = self._prefix + b"{queue}:intents"
         self.processes: bytes = self._prefix + b"process:"
+
+    @property
+    def kept(self) -> dict[bytes, bytes]:
+        """The keys that all processes share, and the types that Redis has to say they are of."""
+        return {self.queue: b"stream", self.intents: b"zset"}
 
     def run(self, key: str) -> RunKeys:
         tag = key.encode()
@@ -62,12 +79,28 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     record: RunRecord
     largest: int
     fence: bytes
+    branches: Branches
 
 
-def stored(key: str, reply: list[Any]) -> Stored:
-    """Read a script's reply."""
-    status, owner, request, created, started, ended, attempt, last, largest, fence, length, kind, json = reply
+def stored(key: str, reply: list[Any] | bytes) -> Stored:
+    """Read a script's reply. Raises `RunUnreadable`."""
+    try:
+        found = _stored(key, reply) if isinstance(reply, list) else None
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunUnreadable(f"the record of the run {key!r} in Redis is broken: {error}") from None
+    if found is None:
+        raise RunUnreadable(f"the keys of the run {key!r} in Redis hold something that is not a run")
+    return found
+
+
+def _stored(key: str, reply: list[Any]) -> Stored:
+    status, owner, request, created, started, ended, attempt, last, largest, fence, *rest = reply
+    base, listed, version, length, kind, json = rest
+    check_version(version, f"the run {key!r}")
+    if status.decode() not in STATUSES:
+        raise ValueError(f"{status!r} is not a status")
     sequence = int(last)
+    parts = branches(listed, base, fence, sequence, ended=ended is not None)
     record = RunRecord(
         key=key,
         owner=owner.decode(),
@@ -80,8 +113,9 @@ def stored(key: str, reply: list[Any]) -> Stored:
         first_sequence=sequence - length + 1,
         last_sequence=sequence,
         terminal=None if kind is None else EncodedEvent(type_name(kind), json, sequence),
+        epoch=parts.epoch_at(sequence),
     )
-    return Stored(record, int(largest), fence)
+    return Stored(record, int(largest), fence, parts)
 
 
 def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes, fence: str) -> Stored:
@@ -98,7 +132,7 @@ def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes
         started_at=at if fence else None,
         attempt=1 if fence else 0,
     )
-    return Stored(record, 0, fence.encode())
+    return Stored(record, 0, fence.encode(), branches(b"", b"0", fence.encode(), 0, ended=False))
 
 
 def moment(microseconds: bytes) -> datetime:
@@ -115,10 +149,11 @@ class RedisClaim(Claim):
     """A claim with what its commands need.
 
     ``fence`` is the token and a name, so that after a loss of data two claims with the same token are
-    told apart. ``entry`` is its place in the queue, empty without lease. ``head`` begins an append.
+    told apart. ``entry`` is its place in the queue, empty without lease. ``head`` begins an append, and
+    ``epoch`` and ``base`` say which part of the log it writes; see `branches`.
     """
 
-    __slots__ = ("entry", "fence", "head", "keys")
+    __slots__ = ("base", "entry", "epoch", "fence", "head", "keys")
 
     def __init__(
         self, found: Stored, keys: RunKeys, entry: bytes, head: tuple[Part, ...], revoked: asyncio.Future[str]
@@ -128,3 +163,5 @@ class RedisClaim(Claim):
         self.keys: RunKeys = keys
         self.entry: bytes = entry
         self.head: tuple[Part, ...] = head
+        self.epoch: str = epoch_of_fence(found.fence)
+        self.base: int = found.record.last_sequence

@@ -17,17 +17,35 @@ en  queue entry that the newest claim was made through
 no  nonce of the call that made the run, by which a second sending is recognised
 op  1 where the run has no lease (`open_run`)
 rl  fence that was released last
+ep  the parts of the log whose writers are gone; see `branches`
+v   version of the format of all of this, none in releases before there was one
 ==  ====================================================================================
 
 All are written so that the same call, sent again because its reply was lost, changes nothing and gives
 the same answer. The first write of each is one that Redis refuses when its memory is full, so that a
 script is refused as a whole.
+
+Redis does not take back what a script has written before an error, such as a missing right or a key of
+another type. So each script has one write that makes its change true, always to the record. What comes
+before it means nothing without it: a queue entry that leads to no run, an index entry without a run, an
+event behind ``la``. It is preceded by a write of the same command to the same key, or is the only one, so
+it cannot fail by itself. What comes after it is done by `pcall`: expiries, trimming and hints must not
+make a change seem undone that was made. `selftest` finds out whether they work.
 """
 
 from __future__ import annotations
 
 import hashlib
 from typing import Final
+
+VERSION: Final = 1
+"""The newest format that is understood here: of records, of entries of the log, and of the queue's.
+
+A process that finds a newer one leaves it to others. Where none is named, it is that of the releases
+before versions, which this one includes.
+"""
+
+_VERSION: Final = f"local VERSION = '{VERSION}'\n"
 
 
 class Script:
@@ -49,37 +67,63 @@ end
 
 _DUMP: Final = """
 local function dump(rec, log)
-  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe')
+  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'ba', 'ep',
+                       'v')
   if not r[1] then return false end
-  r[11] = r[8] == '0' and 0 or redis.call('XLEN', log)
-  r[12], r[13] = false, false
+  r[14] = r[8] == '0' and 0 or redis.call('XLEN', log)
+  r[15], r[16] = false, false
   if r[6] then
     local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if newest then r[12], r[13] = newest[2][2], newest[2][4] end
+    if newest then r[15], r[16] = newest[2][2], newest[2][4] end
   end
   return r
 end
 """
 
+_PARTS: Final = """
+local function parts(listed, base, fence, last)
+  if fence == '' or base == last then return listed end
+  local first = string.format('%d', (base or 0) + 1)
+  listed = (listed or '') .. first .. ':' .. string.sub(redis.sha1hex(fence), 1, 8) .. ';'
+  if #listed > 2048 then listed = string.sub(listed, string.find(listed, ';', 1024, true) + 1) end
+  return listed
+end
+"""
+"""``ep`` once the fence's part is one whose writer is gone; of very many parts the newest are kept."""
+
 _ENDED: Final = """
 local function ended(st) return st == 'completed' or st == 'failed' or st == 'cancelled' end
 """
 
-GET: Final = Script(_DUMP + "return dump(KEYS[1], KEYS[2])")
-"""record, log -> the record, or nil."""
+_READABLE: Final = """
+local function readable(...)
+  local ok, found = pcall(...)
+  if ok then return found end
+  if string.find(type(found) == 'table' and found.err or found, 'WRONGTYPE') then return 'broken' end
+  error(found)
+end
+"""
 
-STATES: Final = Script("""
+GET: Final = Script(_DUMP + _READABLE + "return readable(dump, KEYS[1], KEYS[2])")
+"""record, log -> the record, nil, or ``broken`` where the keys hold something else."""
+
+STATES: Final = Script(
+    _READABLE
+    + """
 local out = {}
-for i, rec in ipairs(KEYS) do out[i] = redis.call('HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea') end
+for i, rec in ipairs(KEYS) do
+  out[i] = readable(redis.call, 'HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea')
+end
 return out
-""")
-"""records -> owner, status and times of each, all of them nil where there is none."""
+"""
+)
+"""records -> owner, status and times of each, all of them nil where there is none, or ``broken``."""
 
 READ: Final = Script("""
-local from, events, bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local from, to, events, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local out, size = {}, 0
 while true do
-  local part = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', 4)
+  local part = redis.call('XRANGE', KEYS[1], from, to, 'COUNT', 4)
   for _, entry in ipairs(part) do
     size = size + #entry[2][4]
     if #out > 0 and (size > bytes or #out == events) then return out end
@@ -89,10 +133,11 @@ while true do
   from = '(' .. part[4][1]
 end
 """)
-"""log; first id, events, bytes -> entries, at most so many and so large, but one at least."""
+"""log; first id, last id, events, bytes -> entries, at most so many and so large, but one at least."""
 
 CREATE: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _DUMP
     + """
 local rec, log, queue, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -100,17 +145,22 @@ local owner, request, nonce, key, fence, process, keep, remember = unpack(ARGV)
 local there = redis.call('HMGET', rec, 'st', 'no')
 if there[1] then return {there[2] == nonce and 1 or 0, dump(rec, log)} end
 local t = now()
-redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
-           'at', '0', 'la', '0', 'mx', '0', 'fe', '', 'pr', '', 'en', '')
-redis.call('DEL', log)
-if fence ~= '' then
-  redis.call('HSET', rec, 'st', 'running', 'sa', t, 'at', 1, 'fe', fence, 'pr', process, 'ba', 0, 'op', 1)
-  redis.call('PEXPIRE', rec, keep)
-end
 if queue then
-  if fence == '' then redis.call('XADD', queue, '*', 'k', key) end
   redis.call('ZADD', index, t, key)
   if redis.call('PTTL', index) < remember - 3600000 then redis.call('PEXPIRE', index, remember) end
+  if fence == '' then redis.call('XADD', queue, '*', 'k', key, 'v', VERSION) end
+end
+if fence ~= '' or not queue then redis.call('HSET', rec, 'v', VERSION) end
+if fence ~= '' then redis.call('PEXPIRE', rec, keep) end
+redis.call('DEL', log)
+if fence == '' then
+  redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
+             'at', 0, 'la', 0, 'mx', 0, 'fe', '', 'pr', '', 'en', '', 'ep', '',
+             'v', VERSION)
+else
+  redis.call('HSET', rec, 'st', 'running', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
+             'at', 1, 'la', 0, 'mx', 0, 'fe', fence, 'pr', process, 'en', '', 'ep', '',
+             'sa', t, 'ba', 0, 'op', 1, 'v', VERSION)
 end
 return {1, t}
 """
@@ -120,13 +170,14 @@ of a run without lease and of the index -> {1 if made by this call else 0, when 
 was there, its record}."""
 
 APPEND: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _ENDED
     + """
 local rec, log = KEYS[1], KEYS[2]
 local fence, channel, limit, ttl, keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local first, largest, status = tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local HEAD = 8
+local epoch, first, largest, status = ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
+local HEAD = 9
 local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'la', 'mx', 'ba', 'op')
 local st, last = r[1], tonumber(r[4])
 if not st then return 'gone' end
@@ -150,76 +201,85 @@ if first <= last then
 end
 if final <= last then return 1 end
 if ended(st) then return 'ended' end
+if tonumber(r[5]) > tonumber(largest) then largest = r[5] end
+redis.call('HSET', rec, 'mx', largest)
 for sequence = last + 1, final do
   local at = HEAD + 2 * (sequence - first) + 1
-  redis.call('XADD', log, string.format('%d-0', sequence), 't', ARGV[at], 'j', ARGV[at + 1])
+  redis.call('XADD', log, string.format('%d-0', sequence), 't', ARGV[at], 'j', ARGV[at + 1], 'v', VERSION)
 end
 local newest = string.format('%d', final)
-if tonumber(r[5]) > tonumber(largest) then largest = r[5] end
 if status == '' then
-  redis.call('HSET', rec, 'la', newest, 'mx', largest)
+  redis.call('HSET', rec, 'la', newest)
 else
-  redis.call('HSET', rec, 'la', newest, 'mx', largest, 'st', status, 'ea', now())
+  redis.call('HSET', rec, 'la', newest, 'st', status, 'ea', now())
 end
 if final > limit and redis.call('XLEN', log) > limit + limit / 10 then
-  redis.call('XTRIM', log, 'MAXLEN', limit)
+  redis.pcall('XTRIM', log, 'MAXLEN', limit)
 end
-local mark = ''
+local mark = ' -'
 if status ~= '' then
   mark = ' e'
-  redis.call('PEXPIRE', rec, ttl)
-  redis.call('PEXPIRE', log, ttl)
+  redis.pcall('PEXPIRE', rec, ttl)
+  redis.pcall('PEXPIRE', log, ttl)
 elseif r[7] then
-  redis.call('PEXPIRE', rec, keep)
-  redis.call('PEXPIRE', log, keep)
+  redis.pcall('PEXPIRE', rec, keep)
+  redis.pcall('PEXPIRE', log, keep)
 end
-redis.call('PUBLISH', channel, newest .. ' ' .. largest .. mark)
+redis.pcall('PUBLISH', channel, newest .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[6] .. mark)
 return 1
 """
 )
-"""record, log; fence, channel, events to keep, ms to keep an ended run, ms to keep one without lease, first
-sequence, bytes of the largest, status that a terminal event gives or '', then type and JSON of each event
--> 1, or ``gone``, ``ended``, ``superseded``, ``hole``."""
+"""record, log; fence, channel, events to keep, ms to keep an ended run, ms to keep one without lease, the
+fence's epoch, first sequence, bytes of the largest, status that a terminal event gives or '', then type and
+JSON of each event -> 1, or ``gone``, ``ended``, ``superseded``, ``hole``."""
 
 END: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _DUMP
+    + _PARTS
     + _ENDED
     + """
 local rec, log = KEYS[1], KEYS[2]
-local channel, processes, ttl, status, started_type, started, type, terminal = unpack(ARGV)
-local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx')
+local channel, processes, ttl, epoch, status, started_type, started, type, terminal = unpack(ARGV)
+local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx', 'ba', 'ep', 'v')
 if not r[1] then return false end
+if tonumber(r[8] or 0) > tonumber(VERSION) then return dump(rec, log) end
 if ended(r[1]) then return dump(rec, log) end
 local last, largest = tonumber(r[4]), tonumber(r[5])
-if last == 0 then
-  redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}')
-  last = 1
-end
+local listed = string.format('%s%d:%s;', parts(r[7], r[6], r[2], r[4]) or '', last + 1, epoch)
+local first = last == 0
+if first then last = 1 end
 local sequence = string.format('%d', last + 1)
 local json = terminal .. sequence .. '}'
-redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json)
 largest = math.max(largest, #json, #started)
-redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'mx', largest)
-redis.call('PEXPIRE', rec, ttl)
-redis.call('PEXPIRE', log, ttl)
-redis.call('PUBLISH', channel, sequence .. ' ' .. largest .. ' e')
-if r[2] ~= '' then redis.call('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
+redis.call('HSET', rec, 'mx', largest)
+if first then redis.call('XADD', log, '1-0', 't', started_type, 'j', started .. '1}', 'v', VERSION) end
+redis.call('XADD', log, sequence .. '-0', 't', type, 'j', json, 'v', VERSION)
+redis.call('HSET', rec, 'st', status, 'ea', now(), 'fe', '', 'pr', '', 'la', sequence, 'ep', listed)
+redis.pcall('PEXPIRE', rec, ttl)
+redis.pcall('PEXPIRE', log, ttl)
+redis.pcall('PUBLISH', channel, sequence .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[4] .. ' e')
+if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
 return dump(rec, log)
 """
 )
-"""record, log; channel, prefix of the processes' channels, ms to keep, status, then type and draft of the
-started and of the terminal event -> the record, or nil."""
+"""record, log; channel, prefix of the processes' channels, ms to keep, epoch of what is appended, status,
+then type and draft of the started and of the terminal event -> the record, or nil."""
 
 CLAIM: Final = Script(
-    CLOCK
+    _VERSION
+    + CLOCK
     + _DUMP
+    + _PARTS
     + _ENDED
     + """
 local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
-  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx')
+  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx',
+                       'ba', 'ep', 'v')
   if not r[1] then return 'gone' end
+  if tonumber(r[14] or 0) > tonumber(VERSION) then return 'newer' end
   if ended(r[1]) then return 'ended' end
   if r[1] == 'running' then
     if r[2] == r[3] .. ':' .. name then return dump(rec, log) end
@@ -228,11 +288,14 @@ local function claimed(rec, log, entry, name, idle)
   end
   local token = string.format('%d', r[3] + 1)
   local fence, started = token .. ':' .. name, r[6] or at
+  local listed = parts(r[13], r[12], r[2], r[5])
+  if listed ~= r[13] then redis.call('HSET', rec, 'ep', listed) end
   redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
-             'en', entry, 'ba', r[5], 'sa', started)
-  if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
+             'en', entry, 'ba', r[5], 'sa', started, 'v', VERSION)
+  if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
-  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, length, false, false}
+  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, r[5], listed,
+          VERSION, length, false, false}
 end
 local out = {}
 for run = 1, #KEYS / 2 do
@@ -244,15 +307,23 @@ return out
 )
 """record, log, record, log …; process, prefix of the processes' channels, then for each run its queue entry,
 a name that is unique to this call, and 'idle' if the entry's lease has expired else '' -> for each run its
-record, or ``gone``, ``ended``, ``double`` (another entry of the same run is the one that counts) or
-``held``."""
+record, or ``gone``, ``ended``, ``newer``, ``double`` (another entry of the same run is the one that counts)
+or ``held``."""
 
-RELEASE: Final = Script("""
+RELEASE: Final = Script(
+    _PARTS
+    + """
 local rec = KEYS[1]
-local r = redis.call('HMGET', rec, 'st', 'fe', 'rl')
+local r = redis.call('HMGET', rec, 'st', 'fe', 'rl', 'la', 'ba', 'ep')
 if r[1] == 'accepted' and r[3] == ARGV[1] then return 1 end
 if r[1] ~= 'running' or r[2] ~= ARGV[1] then return 0 end
-redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1])
+local listed = parts(r[6], r[5], r[2], r[4])
+if listed then
+  redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1], 'ep', listed)
+else
+  redis.call('HSET', rec, 'st', 'accepted', 'fe', '', 'pr', '', 'rl', ARGV[1])
+end
 return 1
-""")
+"""
+)
 """record; fence -> 1 if the run is accepted again, 0 if the right was gone."""

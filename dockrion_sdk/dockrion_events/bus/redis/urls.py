@@ -12,6 +12,8 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from ...addresses import check_store_url
+
 Kind: TypeAlias = Literal["single", "sentinel", "cluster"]
 Address: TypeAlias = tuple[str, int]
 Make: TypeAlias = Callable[[], AbstractConnection]
@@ -46,13 +48,14 @@ class Place(NamedTuple):
 
 def parse(url: str) -> Place:
     """Return what ``url`` says. Raises ``ValueError``, which never repeats the URL's password."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ValueError(f"not a Redis URL; the forms are {FORMS}") from None
-    scheme, _, topology = parts.scheme.partition("+")
+    scheme, _, topology = url.partition("://")[0].partition("+")
     if scheme not in ("redis", "rediss", "unix") or topology not in ("", "sentinel", "cluster"):
-        raise ValueError(f"{parts.scheme!r} is no scheme of a Redis URL; the forms are {FORMS}")
+        raise ValueError(f"not a Redis URL; the forms are {FORMS}")
+    try:
+        check_store_url(url)
+    except ValueError as error:
+        raise ValueError(f"not a Redis URL: {error}; the forms are {FORMS}") from None
+    parts = urlsplit(url)
     if not topology:
         return _single(url, parts.scheme)
     return _several(parts.scheme, parts.netloc, parts.path, parts.query)
@@ -109,26 +112,20 @@ def _address(host: str, port: int) -> Address:
 def _options(url: str) -> dict[str, Any]:
     try:
         options = dict(parse_url(url))
-    except ValueError as error:
-        raise ValueError(f"not a Redis URL ({_harmless(error, url)}); the forms are {FORMS}") from None
+    except ValueError:
+        raise ValueError(f"not a Redis URL: an option has no valid value; the forms are {FORMS}") from None
     for name in _POOL_OPTIONS:
         options.pop(name, None)
     return {"socket_connect_timeout": 2.0, **options, **_OURS}
-
-
-def _harmless(error: Exception, url: str) -> str:
-    password = urlsplit(url).password
-    text = str(error)
-    return text if not password or password not in text else type(error).__name__
 
 
 def _checked(place: Place) -> Place:
     """Return ``place`` if connections can be made from it; they are made lazily otherwise."""
     try:
         connection(place.options, place.nodes[0] if place.nodes else None)()
-    except (TypeError, ValueError, RedisError) as error:
+    except (TypeError, ValueError, RedisError):
         names = ", ".join(sorted(set(place.options) - {"password", "username"}))
-        raise ValueError(f"the Redis URL has options that do not work: {names} ({error})") from None
+        raise ValueError(f"the Redis URL has options that do not work: {names}") from None
     return place
 
 

@@ -268,3 +268,11 @@ class ClaimTests(EventBackendTests):
             await nothing_to_claim(backend)
             await backend.append(claim, [complete("run", after=2)])
             assert not claim.revoked.done()
+
+    async def test_an_opened_run_that_is_handed_back_can_be_claimed(self) -> None:
+        async with self.make() as backend:
+            opened_run = await opened(backend, "run", opening("run", 2))
+            await backend.release(opened_run)
+            claim = await claimed(backend)
+            assert (claim.record.key, claim.record.last_sequence) == ("run", 2)
+            await backend.append(claim, [complete("run", after=2)])

@@ -6,12 +6,16 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from ...bus.base import Claim, EventBackend, Follower
+from ...bus.base import Claim, EventBackend, Follower, follower_epoch
+from ...cursor import Cursor
 from ...events import EncodedEvent, GapEvent
 from .support import (
+    SHORT,
     EventBackendTests,
+    accepted,
     assert_same,
     batch_of,
+    claimed,
     complete,
     ending,
     opened,
@@ -21,6 +25,7 @@ from .support import (
     some_turns,
     soon,
     stored,
+    taken_over,
     tokens,
     whole,
 )
@@ -119,6 +124,39 @@ class FollowTests(EventBackendTests):
                         _assert_gap(events.pop(0), after + 1, 900)
                         after = 899
                     assert_same(events, log[after:])
+
+    # -- epochs --------------------------------------------------------------------------------
+
+    async def test_a_cursor_with_its_epoch_goes_on_where_it_was(self) -> None:
+        async with self.make() as backend, self.second(backend) as other:
+            log = [*opening("run", 20), *tokens("run", 9, after=20), complete("run", after=29)]
+            await accepted(backend, "run")
+            await backend.append(await claimed(backend, lease_seconds=SHORT), log[:20])
+            await backend.append(await taken_over(other), log[20:])
+            places: list[Cursor] = []
+            follower = await other.follow("run", after=0)
+            while not follower.ended:
+                batch = await batch_of(follower)
+                epoch = follower_epoch(follower)
+                places += [Cursor(event.sequence or 0, epoch) for event in batch]
+            assert places == list(range(1, 31))
+            assert (await backend.get_run("run")).epoch == places[-1].epoch
+            if places[0].epoch:
+                assert places[19].epoch != places[20].epoch, "each claim has an epoch of its own"
+            for place in places:
+                assert_same(await rest(await backend.follow("run", after=place)), log[place:])
+
+    async def test_a_cursor_of_another_epoch_is_told_so_or_is_a_bare_number(self) -> None:
+        async with self.make() as backend:
+            log = whole("run", 10)
+            await opened(backend, "run", log)
+            follower = await backend.follow("run", after=Cursor(4, "elsewhere"))
+            events = await rest(follower)
+            if follower_epoch(follower):
+                _assert_gap(events.pop(0), 5, 1)
+                assert_same(events, log)
+            else:
+                assert_same(events, log[4:])
 
     # -- what is not kept ----------------------------------------------------------------------
 

@@ -42,8 +42,8 @@ class Execution extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  take(event) {
-    this.recording.add(event);
+  take(event, id = null) {
+    this.recording.add(event, id);
     this.id ??= event.run_id ?? event.request_id ?? null;
     this.tell();
   }
@@ -51,7 +51,7 @@ class Execution extends EventTarget {
   /** Read a response to its end; say whether the execution has ended with it. */
   async read(response) {
     if (this.phase !== "live") this.become("live");
-    for await (const event of events(response)) this.take(event);
+    for await (const { event, id } of events(response)) this.take(event, id);
     return this.recording.terminal !== null;
   }
 }
@@ -152,11 +152,11 @@ export class FollowedRun extends Execution {
   }
 
   async #connect() {
-    const { last, lost, duplicated } = this.recording;
+    const { last, cursor, lost, duplicated } = this.recording;
     this.connection = new AbortController();
     const { signal } = this.connection;
     const begun = this.#cutAt ?? performance.now();
-    const headers = last ? { "Last-Event-ID": String(last) } : {};
+    const headers = last ? { "Last-Event-ID": cursor ?? String(last) } : {};
     try {
       const response = await request("GET", `runs/${this.id}/events`, { headers, signal });
       if (last) {

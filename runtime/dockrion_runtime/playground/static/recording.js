@@ -23,6 +23,7 @@ export function nodeOf(event) {
 export class Recording {
   constructor() {
     this.events = []; // in order, each sequence once
+    this.cursor = null; // the id of the last frame that had one: where to go on
     this.lost = 0;
     this.duplicated = 0;
     this.notKept = 0; // what the store had dropped, which a gap tells of
@@ -38,8 +39,8 @@ export class Recording {
     return this.events.at(-1)?.sequence ?? 0;
   }
 
-  /** Take an event as it comes from the wire. */
-  add(event) {
+  /** Take an event as it comes from the wire, and the id of its frame. */
+  add(event, id = null) {
     if (event.type === "gap") this.#gap(event);
     if (UNNUMBERED.has(event.type)) return;
     if (event.sequence === undefined) {
@@ -52,12 +53,21 @@ export class Recording {
     }
     if (!this.notKept || this.events.length) this.lost += event.sequence - this.last - 1;
     event.time = timeOf(event);
+    this.cursor = id;
     this.events.push(event);
     this.arrived = performance.now();
     if (TERMINAL.has(event.type)) this.terminal = event;
   }
 
   #gap(event) {
+    if (event.first_available <= this.last) {
+      // The store lost what it had, and others were written in its place.
+      const kept = this.countAt(event.first_available - 1);
+      this.notKept += this.events.length - kept;
+      this.events.length = kept;
+      this.terminal = null;
+      return;
+    }
     this.notKept += event.first_available - event.requested;
     if (this.events.length) this.lost -= event.first_available - this.last - 1; // told of, so not lost
   }

@@ -1,9 +1,17 @@
 // Server-Sent Events out of a response. A browser's EventSource can neither POST nor send a key, and hears
 // only of types that it was told of in advance; an agent's own events have any name.
 
+/** Return the values of the lines of a frame that begin with a field's name. */
+function values(frame, field) {
+  return frame
+    .split("\n")
+    .filter((line) => line.startsWith(`${field}:`))
+    .map((line) => line.slice(field.length + 1).replace(/^ /, ""));
+}
+
 /**
- * Yield the events of a response as the objects their data is. A frame that was cut off is no event.
- * Comments and `retry` are not told of.
+ * Yield the events of a response as the objects their data is, each with the `id` of its frame, or null. A
+ * frame that was cut off is no event. Comments and `retry` are not told of.
  */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -15,11 +23,8 @@ export async function* events(response) {
       const frames = (rest + value).split("\n\n");
       rest = frames.pop();
       for (const frame of frames) {
-        const data = frame
-          .split("\n")
-          .filter((line) => line.startsWith("data:"))
-          .map((line) => line.slice(line[5] === " " ? 6 : 5));
-        if (data.length) yield JSON.parse(data.join("\n"));
+        const data = values(frame, "data");
+        if (data.length) yield { event: JSON.parse(data.join("\n")), id: values(frame, "id").at(-1) ?? null };
       }
     }
   } finally {

@@ -33,7 +33,7 @@ def told_by_protocol() -> Iterator[None]:
         raise error_of(problem) from None
     except BackendUnavailable as error:
         log.warning("%s", error)
-        raise error_of(unavailable()) from None
+        raise error_of(unavailable(error)) from None
     except Exception as error:
         request_id = current_ids().get("request_id")
         log.error("a2a: request %s failed", request_id, exc_info=error)
