@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame
 
 from .connection import CONNECTION
-from .edge import BUFFERED_BYTES, READ_BYTES, Edge, Guard
+from .edge import BUFFERED_BYTES, Edge, Guard
 from .problems import PROBLEM_JSON, Problem, overloaded, problem_body
 from .service import BODY_SECONDS
 from .wires import line
@@ -35,6 +35,9 @@ BODY_ASKED: Final = 256 * 1024
 
 REQUEST_BYTES: Final = 4 * 1024
 """About what a waiting request costs besides its head."""
+
+QUEUED_BYTES: Final = 32 * 1024
+"""Bytes of waiting requests from which on no more of a connection is read, however few they are."""
 
 LINGER_SECONDS: Final = 1.0
 """How long what a refused client still sends is read and dropped, so that it gets to see the refusal."""
@@ -318,7 +321,7 @@ class Protocol(HttpToolsProtocol):
 
     def _is_full(self) -> bool:
         waiting = len(self.pipeline)
-        return waiting >= self._pipelined or (waiting > 0 and self._queued_bytes() > 2 * READ_BYTES)
+        return waiting >= self._pipelined or (waiting > 0 and self._queued_bytes() > QUEUED_BYTES)
 
     def _look_at_queue(self) -> None:
         """Read on while there is room for a request to wait, so that a client that leaves is noticed."""
