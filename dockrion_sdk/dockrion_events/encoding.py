@@ -8,83 +8,35 @@ iterative walk that yields plain JSON values or says why there are none.
 from __future__ import annotations
 
 import dataclasses
-import os
+import re
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from .build import token_event
 from .clock import RESOLUTION, timestamp_now
-from .errors import EventTooLarge, NotSerialisable
-from .events import EncodedEvent, Event, TokenEvent
+from .conversion import convert, convert_plainly, described, own_forms
+from .errors import EventError, EventTooLarge, NotSerialisable
+from .events import (
+    EncodedEvent,
+    Event,
+    MessageEvent,
+    ProgressEvent,
+    ReasoningEvent,
+    StepEvent,
+    StepStartedEvent,
+    TokenEvent,
+)
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 500
-REPR_LIMIT: Final = 200
 
 _SMALL = 2 * MAX_DEPTH  # JSON shorter than this cannot be nested deeper than MAX_DEPTH
 
 
-def convert(value: Any) -> Any:
-    """Turn a value that JSON has no form for into one that it has.
-
-    Pydantic models (LangChain's messages among them) become their fields, numpy arrays and scalars
-    lists and numbers, paths strings, exceptions ``{type, message}``, mappings dicts, other
-    collections lists. Anything else becomes ``{type, repr}`` with a bounded repr. Raises nothing but
-    ``RecursionError``, where the stack ends: a value that contains itself is found another way.
-    """
-    try:
-        converted = _converted(value)
-    except RecursionError:
-        raise
-    except Exception:  # noqa: BLE001 - foreign code: whatever it raises, the value gets a form
-        converted = value
-    return _described(value) if converted is value else converted
-
-
-def _converted(value: Any) -> Any:
-    kind = type(value)
-    if value is None or kind is bool:  # only as a key: everywhere else msgspec knows them
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, BaseException):
-        return {"type": kind.__qualname__, "message": str(value)}
-    if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
-    if callable(getattr(kind, "model_dump", None)):
-        return value.model_dump()
-    if kind.__module__.partition(".")[0] == "numpy" or callable(getattr(kind, "tolist", None)):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Set | deque | range):
-        return list(value)
-    return value
-
-
-def _described(value: Any) -> dict[str, str]:
-    kind = type(value)
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001 - a repr that raises is the agent's, not ours
-        text = f"<repr raised {type(error).__name__}>"
-    if len(text) > REPR_LIMIT:
-        text = text[:REPR_LIMIT] + "…"
-    return {"type": f"{kind.__module__}.{kind.__qualname__}", "repr": text}
-
-
-_encoder = msgspec.json.Encoder(enc_hook=convert)
-_encode = _encoder.encode
+_encode = msgspec.json.Encoder(enc_hook=convert).encode
 _time = time.time
 
 
@@ -93,22 +45,49 @@ def encode_json(value: Any, *, max_bytes: int = MAX_EVENT_BYTES, max_depth: int 
 
     NaN and the infinities become null, lone surrogates U+FFFD, keys strings; see `convert` for the
     rest. Raises `NotSerialisable` for a value that contains itself, and `EventTooLarge` beyond
-    ``max_bytes`` or ``max_depth`` levels.
+    ``max_bytes`` or ``max_depth`` levels; what an object's own method returned never causes either.
     """
+    before = own_forms()
+    try:
+        return _encode_within(value, max_bytes, max_depth)
+    except EventError:
+        if own_forms() == before:
+            raise
+    data = _encode_slowly(value, max_depth, convert_plainly)  # without what may be endless, or too large
+    _check_limits(data, max_bytes, max_depth)
+    return data
+
+
+def _encode_within(value: Any, max_bytes: int, max_depth: int) -> bytes:
     try:
         data = _encode(value)
+        usual = not _may_hold_private_fields(data)
     except Exception:  # noqa: BLE001 - the slow road finds out which value it was
-        data = _encode_slowly(value, max_depth)
+        usual = False
+    if not usual:
+        data = _encode_slowly(value, max_depth, convert)
     if len(data) > min(2 * max_depth, max_bytes):
         _check_limits(data, max_bytes, max_depth)
     return data
 
 
-def _encode_slowly(value: Any, max_depth: int) -> bytes:
+def _encode_slowly(value: Any, max_depth: int, conversion: Conversion) -> bytes:
     try:
-        return _encode(_plain(value, max_depth))
+        return _encode(_plain(value, max_depth, conversion))
     except RecursionError:
         raise EventTooLarge("the event is nested too deeply for the stack of this thread") from None
+
+
+_private_key = re.compile(rb'"_[^"\\\x00-\x1f]*":').search
+_OF_TEXT: Final = frozenset(
+    {TokenEvent, ReasoningEvent, MessageEvent, StepEvent, StepStartedEvent, ProgressEvent}
+)
+"""Events that hold no values but text and numbers."""
+
+
+def _may_hold_private_fields(data: bytes) -> bool:
+    """Whether a name in JSON begins with an underscore; that of a dataclass's field is to be left out."""
+    return 95 in data and _private_key(data) is not None  # 95 is "_"
 
 
 def _check_limits(data: bytes, max_bytes: int, max_depth: int) -> None:
@@ -138,10 +117,11 @@ _MAX_BITS = 14_000  # Python makes no text of integers that are much longer
 _CONVERSIONS = 8  # a value that is something else after each of them never becomes simple
 _LEAVES = frozenset({bool, int, float, type(None), bytes, bytearray, memoryview})
 
+Conversion: TypeAlias = Callable[[Any], Any]
 _Link: TypeAlias = "tuple[Any, _Link] | None"  # a value and the containers around it
 
 
-def _plain(root: Any, max_depth: int) -> Any:
+def _plain(root: Any, max_depth: int, conversion: Conversion) -> Any:
     """Rebuild ``root`` out of dicts with string keys, lists and leaves that msgspec encodes.
 
     Walks without recursion, and keeps what surrounds a value alive, so that identity means identity.
@@ -155,9 +135,9 @@ def _plain(root: Any, max_depth: int) -> Any:
             continue
         _refuse_cycle(value, around)
         try:
-            children = _children(value)
+            children = _children(value, conversion)
         except Exception:  # noqa: BLE001 - foreign code: whatever it raises, the value gets a form
-            children = _described(value)
+            children = described(value)
         inside = (value, around)
         if not isinstance(children, dict | list):
             target[key] = _leaf(children)
@@ -189,11 +169,11 @@ def _leaf(value: Any) -> Any:
     if isinstance(value, str):
         return _text(value)
     if type(value) is int and value.bit_length() > _MAX_BITS:
-        return _described(value)
+        return described(value)
     return value
 
 
-def _children(value: Any) -> Any:
+def _children(value: Any, conversion: Conversion) -> Any:
     """Return one level of ``value``: a dict with string keys, a list, or a leaf."""
     simple = value
     for _ in range(_CONVERSIONS):
@@ -203,11 +183,11 @@ def _children(value: Any) -> Any:
             return list(simple)
         if _is_leaf(simple):
             return simple
-        simple = _simplified(simple)
-    return _described(value)
+        simple = _simplified(simple, conversion)
+    return described(value)
 
 
-def _simplified(value: Any) -> Any:
+def _simplified(value: Any, conversion: Conversion) -> Any:
     kind = type(value)
     if isinstance(value, msgspec.Struct):
         omit = value.__struct_config__.omit_defaults
@@ -219,11 +199,12 @@ def _simplified(value: Any) -> Any:
         config = value.__struct_config__
         return fields if config.tag is None else {config.tag_field: config.tag, **fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
+        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        return {name: getattr(value, name) for name in names if hasattr(value, name)}
     try:
         return msgspec.to_builtins(value, enc_hook=_refuse)
     except Exception:  # noqa: BLE001 - not msgspec's: our own conversion takes it
-        return convert(value)
+        return conversion(value)
 
 
 def _refuse(value: Any) -> Any:
@@ -233,10 +214,13 @@ def _refuse(value: Any) -> Any:
 def _key(key: Any) -> str:
     if isinstance(key, str):
         return _text(key)
-    try:
-        return next(iter(msgspec.json.decode(_encode({key: None}), type=dict[str, None])))
-    except Exception:  # noqa: BLE001 - a key of any type at all
-        return _text(_described(key)["repr"])
+    simple = key
+    for _ in range(2):
+        try:
+            return next(iter(msgspec.json.decode(_encode({simple: None}), type=dict[str, None])))
+        except Exception:  # noqa: BLE001 - a key of any type at all
+            simple = convert_plainly(simple)
+    return _text(described(key)["repr"])
 
 
 def _text(value: str) -> str:
@@ -280,10 +264,18 @@ class EventEncoder:
         """Encode any event."""
         try:
             data = _encode(event)
+            if 95 in data and event.__class__ not in _OF_TEXT and _private_key(data):
+                return self._encode_unusual(event)  # as _may_hold_private_fields has it, without a call
+            if len(data) > self._threshold:
+                self._check(data)
         except Exception:  # noqa: BLE001 - encode_json knows every other road
-            data = encode_json(event, max_bytes=self._max_bytes, max_depth=MAX_DEPTH + 1)
-        if len(data) > self._threshold:
-            self._check(data)
+            return self._encode_unusual(event)
+        return EncodedEvent(event.type, data[:-1])
+
+    def _encode_unusual(self, event: Event) -> EncodedEvent:
+        data = encode_json(event, max_bytes=self._max_bytes, max_depth=MAX_DEPTH + 1)
+        if len(data) > self._threshold and self._on_large is not None:
+            self._on_large(len(data))
         return EncodedEvent(event.type, data[:-1])
 
     def encode_token(self, content: str, finish_reason: str | None = None) -> EncodedEvent:

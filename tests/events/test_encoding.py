@@ -40,7 +40,8 @@ from dockrion_events import (
     decode_event,
     encode_json,
 )
-from dockrion_events.encoding import MAX_DEPTH, REPR_LIMIT
+from dockrion_events.conversion import REPR_LIMIT
+from dockrion_events.encoding import MAX_DEPTH
 from dockrion_events.exit import Exit
 
 LONE = "\ud800"
@@ -155,12 +156,12 @@ VALUES: list[tuple[str, Any, Any]] = [
                   Lookup(a=Plain), collections.ChainMap({"a": 1})],
      [{"a": 1}, {"a": 2}, {"a": 1}, {"a": f"{__name__}.Plain"}, {"a": 1}]),
     ("named tuple", Pair(1, Pair(2, 3)), [1, [2, 3]]),
-    ("dataclass", Point(1, Slotted(2)), {"x": 1, "y": {"x": 2}, "_private": 1}),
+    ("dataclass", Point(1, Slotted(2)), {"x": 1, "y": {"x": 2}}),
     ("struct", Record(1, Record(2)), {"x": 1, "y": {"x": 2, "y": None}}),
     ("tagged struct", Renamed("a"), {"kind": "renamed", "firstName": "a"}),
     ("pydantic", Model(name="n", inner=Inner(when=MOMENT.date(), path=pathlib.Path("/x"))),
      {"name": "n", "inner": {"when": "2024-01-02", "path": "/x"}, "tags": ["a"], "anything": None}),
-    ("pydantic within", Point(1, [Names(["a"])]), {"x": 1, "y": [["a"]], "_private": 1}),
+    ("pydantic within", Point(1, [Names(["a"])]), {"x": 1, "y": [["a"]]}),
     ("paths", [pathlib.Path("/a/b"), pathlib.PurePosixPath("c")], ["/a/b", "c"]),
     ("exceptions", [ValueError("bad"), KeyError("k"), ExceptionGroup("g", [ValueError()])],
      [{"type": "ValueError", "message": "bad"}, {"type": "KeyError", "message": "'k'"},
@@ -172,7 +173,7 @@ VALUES: list[tuple[str, Any, Any]] = [
     ("numpy arrays", [np.arange(3), np.zeros((2, 2), dtype=np.float16), np.array(5)],
      [[0, 1, 2], [[0.0, 0.0], [0.0, 0.0]], 5]),
     ("numpy times", np.array(["2024-01-02"], dtype="datetime64[D]"), ["2024-01-02"]),
-    ("numpy objects", np.array([Point(1), None], dtype=object), [{"x": 1, "y": None, "_private": 1}, None]),
+    ("numpy objects", np.array([Point(1), None], dtype=object), [{"x": 1, "y": None}, None]),
     ("any other", [Plain(), 1j, ...],
      [{"type": f"{__name__}.Plain", "repr": "Plain()"}, {"type": "builtins.complex", "repr": "1j"},
       {"type": "builtins.ellipsis", "repr": "Ellipsis"}]),
