@@ -193,7 +193,11 @@ class CompleteEvent(Event, tag_field="type", tag="complete"):
 
 
 class ErrorEvent(Event, tag_field="type", tag="error"):
-    """Terminal: the execution failed. ``code`` is ``AGENT_ERROR`` where the agent itself raised."""
+    """Terminal: the execution failed.
+
+    ``code`` is ``AGENT_ERROR`` where the agent itself raised, or says what a model refused, such as
+    ``MODEL_RATE_LIMITED``.
+    """
 
     type: ClassVar[str] = "error"
 

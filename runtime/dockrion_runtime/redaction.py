@@ -19,8 +19,18 @@ _NAME: Final = re.compile(
 """Names of environment variables that are secrets, whether the Dockfile knows them or not."""
 
 
+_KEYS: Final = re.compile(
+    r"\bsk-[\w-]{12,}"  # OpenAI, Anthropic, OpenRouter, DeepSeek
+    r"|\b(?:gsk|hf|r8|nvapi|pplx|xai|tvly|fw|csk|gh[pousr])[-_][A-Za-z0-9_-]{16,}"
+    r"|\bAIza[\w-]{30,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # Google, AWS
+    r"|(?<=\bBearer )[\w.~+/-]{6,}=*|(?<=\bBasic )[A-Za-z0-9+/]{8,}=*",
+    re.ASCII,
+)
+"""Keys of the usual providers, by their form: an exception may name one that no variable holds."""
+
+
 class Redactor:
-    """Replaces known secret values in texts by ``***``."""
+    """Replaces known secret values, and what has the form of a provider's key, in texts by ``***``."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self._values = sorted({v for v in values if len(v) >= _SHORTEST}, key=len, reverse=True)
@@ -29,7 +39,7 @@ class Redactor:
         """Return ``text`` without secrets."""
         for value in self._values:
             text = text.replace(value, "***")
-        return text
+        return _KEYS.sub("***", text)
 
 
 def redactor(dockfile: Dockfile, env: Mapping[str, str], keys: Iterable[str] = ()) -> Redactor:

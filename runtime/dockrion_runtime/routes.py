@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from dockrion_sdk.chat import chat_slot
 
 from .answers import Chat, Exposed, Health, Info, Invocation, Ready, Schemas
 from .auth import OPEN, owner_of
+from .model_failures import MODEL_CODES
 from .openapi import ANY_CODE, Describer, Headers, answer, header, parameter, stream
 from .problems import Problem, overloaded
 from .service import Service
@@ -51,6 +53,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     failures = {
         500: (
             "AGENT_ERROR",
+            *MODEL_CODES,
             "OUTPUT_INVALID",
             "OUTPUT_TOO_LARGE",
             "NOT_SERIALISABLE",
@@ -194,7 +197,9 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     event = failure_event(error, output_refused=not failed, redact=service.redact, label=label)
     if event.code == "OVERLOADED":
         raise overloaded(event.error, retry_after=5)
-    raise Problem(500, event.code, event.error)
+    wait = (event.details or {}).get("retry_after")
+    headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
+    raise Problem(500, event.code, event.error, headers=headers)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -30,6 +30,9 @@ from dockrion_events import (
 from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
 
+from .failures import failure_text
+from .model_failures import model_failure
+
 T = TypeVar("T")
 
 log = logging.getLogger("dockrion")
@@ -272,11 +275,14 @@ def failure_event(
     # The traceback is written out here, because a logger would write the secrets in it too.
     trace = "".join(traceback.format_exception(error))
     log.error("%s: the agent failed\n%s", label, redact(trace).rstrip())
-    message = redact(str(error))[:LONGEST_MESSAGE]
     if isinstance(error, AgentFailed):
-        return ErrorEvent(message, error.code)
-    kind = type(error).__name__
-    return ErrorEvent(f"{kind}: {message}" if message else kind, "AGENT_ERROR", {"exception": kind})
+        return ErrorEvent(redact(str(error))[:LONGEST_MESSAGE], error.code)
+    details: dict[str, Any] = {"exception": type(error).__name__}
+    models = model_failure(error)
+    if models is not None and models.retry_after is not None:
+        details["retry_after"] = models.retry_after
+    text = failure_text(error, redact)[:LONGEST_MESSAGE]
+    return ErrorEvent(text, "AGENT_ERROR" if models is None else models.code, details)
 
 
 def traced(event: Event, trace_id: str | None) -> Event:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from dockrion_events import EVENT_CLASSES, EncodedEvent
 from dockrion_events.forms import MANY, Envelope, Form, as_encoded, stretches
 
+from ..model_failures import MODEL_CODES
 from ..stream import EndStatus
 
 Kind: TypeAlias = Literal["invoke", "stream", "run"]
@@ -26,7 +27,7 @@ CUSTOM: Final = "custom"
 CODES: Final = frozenset(
     {
         "AGENT_ERROR", "EXECUTOR_LOST", "INTERNAL_ERROR", "LOG_LOST", "LOG_UNAVAILABLE", "NOT_SERIALISABLE",
-        "OUTPUT_INVALID", "OUTPUT_TOO_LARGE", "OVERLOADED", "RUN_TIMEOUT",
+        "OUTPUT_INVALID", "OUTPUT_TOO_LARGE", "OVERLOADED", "RUN_TIMEOUT", *MODEL_CODES,
     }
 )  # fmt: skip
 """Codes of failures that are ours; an adapter may have others, which count as `OTHER`."""
