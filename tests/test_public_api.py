@@ -14,8 +14,9 @@ import dockrion_sdk
 
 EVENTS = """
     AnyEvent BackendUnavailable BusError CONFIGURABLE CancelledEvent CheckpointEvent CompleteEvent
-    CustomEvent DockrionError DockrionWarning EVENT_CLASSES EncodedEvent ErrorEvent Event EventBus
-    EventEncoder EventError EventTooLarge EventsFilter Exit GapEvent HeartbeatEvent InvalidEvent
+    ContentBlockEvent CustomEvent DockrionError DockrionWarning EVENT_CLASSES EncodedEvent ErrorEvent
+    Event EventBus EventEncoder EventError EventTooLarge EventsFilter Exit GapEvent HeartbeatEvent
+    InvalidEvent
     InvalidFilter LogLost MANDATORY MAX_EVENT_BYTES MessageEvent NotSerialisable PRESETS ProgressEvent
     QueueBackend ReasoningEvent RestartedEvent RunCancelled RunEnded RunExists RunNotFound StartedEvent
     StepEvent StepStartedEvent StreamClosed StreamContext StreamingBackend Superseded TERMINAL TokenEvent

@@ -41,14 +41,24 @@ def _push(exit_: Exit | None, event: AnyEvent) -> None:
             for piece in pieces:
                 _push(exit_, piece)
         elif isinstance(event, Event):
-            with suppress(EventError):
-                exit_.push(stand_in(event))
+            _push_stand_in(exit_, event)
+
+
+def _push_stand_in(exit_: Exit, event: Event) -> None:
+    """Push an event without the first of its values or, where that is not enough, without two of them."""
+    for _ in range(2):
+        event = stand_in(event)
+        with suppress(EventError):
+            exit_.push(event)
+            return
 
 
 _TEXTS: Final = ((TokenEvent, "content"), (ReasoningEvent, "content"), (ToolCallEvent, "arguments_delta"))
+_NOT_SENT: Final = "<not serialisable>"
 _VALUES: Final = (
     (Event, "data"),
     (ToolCallEvent, "arguments"),
+    (ToolResultEvent, "artifact"),
     (ToolResultEvent, "content"),
     (UsageEvent, "details"),
 )
@@ -74,9 +84,9 @@ def stand_in(event: Event) -> Event:
     """Return an event in place of one that cannot be encoded: what it is, without what it carries."""
     for kind, field in _VALUES:
         value = getattr(event, field, None) if isinstance(event, kind) else None
-        if value is not None:
+        if value is not None and not (isinstance(value, dict) and value.get("repr") == _NOT_SENT):
             name = f"{type(value).__module__}.{type(value).__qualname__}"
-            described = {"type": name, "repr": "<not serialisable>"}
+            described = {"type": name, "repr": _NOT_SENT}
             return msgspec.structs.replace(event, **{field: described})
     bulky = {name: None for name in ("input_keys", "output_keys") if hasattr(event, name)}
     return msgspec.structs.replace(event, **bulky)

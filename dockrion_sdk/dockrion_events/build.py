@@ -17,6 +17,7 @@ from .events import (
     CUSTOM_PREFIX,
     MANDATORY,
     CheckpointEvent,
+    ContentBlockEvent,
     CustomEvent,
     Event,
     MessageEvent,
@@ -67,6 +68,10 @@ def reasoning_event(content: Any, message_id: str | None = None) -> ReasoningEve
     return ReasoningEvent(str(content), _text(message_id))
 
 
+def content_block_event(kind: str, data: Any = None, message_id: str | None = None) -> ContentBlockEvent:
+    return ContentBlockEvent(str(kind), data, _text(message_id))
+
+
 def tool_call_event(
     id: str,  # noqa: A002 - the field's name
     name: str,
@@ -87,12 +92,13 @@ def tool_result_event(
     name: str,
     content: Any,
     error: bool = False,
+    artifact: Any = None,
 ) -> ToolResultEvent:
     if error is not True and error is not False:
         raise InvalidEvent(
             f"tool_result event: error is True or False, not {error!r}; what it was is content"
         )
-    return ToolResultEvent(str(id), str(name), content, error)
+    return ToolResultEvent(str(id), str(name), content, error, artifact)
 
 
 def usage_event(
@@ -116,10 +122,13 @@ def message_event(
     role: str,
     phase: Literal["start", "end"],
     node_name: str | None = None,
+    error: bool = False,
 ) -> MessageEvent:
     if phase not in ("start", "end"):
         raise InvalidEvent(f"message event: phase is 'start' or 'end', not {phase!r}")
-    return MessageEvent(str(id), str(role), phase, _text(node_name))
+    if error is not True and error is not False:
+        raise InvalidEvent(f"message event: error is True or False, not {error!r}")
+    return MessageEvent(str(id), str(role), phase, _text(node_name), error)
 
 
 def step_started_event(node_name: str) -> StepStartedEvent:
@@ -132,6 +141,7 @@ BUILDERS: Final[dict[str, Callable[..., Event]]] = {
     "progress": progress_event,
     "checkpoint": checkpoint_event,
     "reasoning": reasoning_event,
+    "content_block": content_block_event,
     "tool_call": tool_call_event,
     "tool_result": tool_result_event,
     "usage": usage_event,

@@ -86,6 +86,8 @@ def _converted(value: Any) -> Any:
         return converted
     _own_forms += 1
     kind = type(value)
+    if kind.__name__ == "NAType":
+        return None  # pandas' missing value
     if hasattr(kind, "__fields__") and callable(getattr(kind, "dict", None)):
         return value.dict()  # a model of pydantic's version 1
     if hasattr(kind, "__getitem__") and callable(getattr(kind, "keys", None)) and not hasattr(kind, "iloc"):
@@ -126,9 +128,17 @@ def _rows(value: Any, kind: type[Any]) -> Any:
     """Return the rows of a table, each a dict by column, or a column's values; None for anything else."""
     for name, arguments, mark in _TABLES:
         if callable(getattr(kind, name, None)) and hasattr(kind, mark):
-            cells = math.prod(getattr(value, "shape", ()))
-            return getattr(value, name)(*arguments) if cells <= MAX_CELLS else value
+            if math.prod(getattr(value, "shape", ())) > MAX_CELLS:
+                return value
+            if type(getattr(value, "index", None)).__name__.endswith("Index") and arguments:
+                value = _with_index(value)
+            return getattr(value, name)(*arguments)
     return None
+
+
+def _with_index(frame: Any) -> Any:
+    """Return a table of pandas whose index is a column, where it is more than the numbers of the rows."""
+    return frame if type(frame.index).__name__ == "RangeIndex" else frame.reset_index()
 
 
 _TABLES: Final = (

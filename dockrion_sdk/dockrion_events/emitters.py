@@ -53,6 +53,11 @@ class Emitters(WayOut):
         if self._events_filter.is_allowed("reasoning"):
             await self._send(build.reasoning_event(content, message_id))
 
+    async def emit_content_block(self, kind: str, data: Any = None, message_id: str | None = None) -> None:
+        """Emit a part of a message that is no text, such as an ``image`` or a ``citation``."""
+        if self._events_filter.is_allowed("content_block"):
+            await self._send(build.content_block_event(kind, data, message_id))
+
     async def emit_tool_call(
         self,
         id: str,  # noqa: A002 - the field's name
@@ -71,10 +76,14 @@ class Emitters(WayOut):
         name: str,
         content: Any,
         error: bool = False,
+        artifact: Any = None,
     ) -> None:
-        """Emit what the call ``id`` of a tool gave; with ``error`` what went wrong."""
+        """Emit what the call ``id`` of a tool gave; with ``error`` what went wrong.
+
+        ``artifact`` is what it gave for the program, and not for the model.
+        """
         if self._events_filter.is_allowed("tool_result"):
-            await self._send(build.tool_result_event(id, name, content, error))
+            await self._send(build.tool_result_event(id, name, content, error, artifact))
 
     async def emit_usage(
         self,
@@ -96,10 +105,11 @@ class Emitters(WayOut):
         role: str,
         phase: Literal["start", "end"],
         node_name: str | None = None,
+        error: bool = False,
     ) -> None:
-        """Emit that a message begins or ends."""
+        """Emit that a message begins or ends; with ``error`` it ends because its model failed."""
         if self._events_filter.is_allowed("message"):
-            await self._send(build.message_event(id, role, phase, node_name))
+            await self._send(build.message_event(id, role, phase, node_name, error))
 
     async def emit_step_started(self, node_name: str) -> None:
         """Emit the beginning of a step."""
@@ -144,6 +154,11 @@ class Emitters(WayOut):
         if self._wanted("reasoning"):
             self._sync_send(build.reasoning_event(content, message_id))
 
+    def sync_emit_content_block(self, kind: str, data: Any = None, message_id: str | None = None) -> None:
+        """Emit a part of a message that is no text, such as an ``image`` or a ``citation``."""
+        if self._wanted("content_block"):
+            self._sync_send(build.content_block_event(kind, data, message_id))
+
     def sync_emit_tool_call(
         self,
         id: str,  # noqa: A002 - the field's name
@@ -162,10 +177,14 @@ class Emitters(WayOut):
         name: str,
         content: Any,
         error: bool = False,
+        artifact: Any = None,
     ) -> None:
-        """Emit what the call ``id`` of a tool gave; with ``error`` what went wrong."""
+        """Emit what the call ``id`` of a tool gave; with ``error`` what went wrong.
+
+        ``artifact`` is what it gave for the program, and not for the model.
+        """
         if self._wanted("tool_result"):
-            self._sync_send(build.tool_result_event(id, name, content, error))
+            self._sync_send(build.tool_result_event(id, name, content, error, artifact))
 
     def sync_emit_usage(
         self,
@@ -185,10 +204,11 @@ class Emitters(WayOut):
         role: str,
         phase: Literal["start", "end"],
         node_name: str | None = None,
+        error: bool = False,
     ) -> None:
-        """Emit that a message begins or ends."""
+        """Emit that a message begins or ends; with ``error`` it ends because its model failed."""
         if self._wanted("message"):
-            self._sync_send(build.message_event(id, role, phase, node_name))
+            self._sync_send(build.message_event(id, role, phase, node_name, error))
 
     def sync_emit_step_started(self, node_name: str) -> None:
         """Emit the beginning of a step."""

@@ -74,6 +74,21 @@ class ReasoningEvent(Event, tag_field="type", tag="reasoning"):
     message_id: str | None = None
 
 
+class ContentBlockEvent(Event, tag_field="type", tag="content_block"):
+    """A part of what a model says that is neither text nor thought nor a call of the agent's own tools.
+
+    ``kind`` is LangChain's name of it: ``image``, ``audio``, ``video``, ``file``, ``citation``, ``refusal``,
+    ``server_tool_call`` and ``server_tool_result`` (of tools that the provider runs), ``redacted_reasoning``,
+    or a provider's own name. ``data`` has the block's fields.
+    """
+
+    type: ClassVar[str] = "content_block"
+
+    kind: str
+    data: Any
+    message_id: str | None = None
+
+
 class ToolCallEvent(Event, tag_field="type", tag="tool_call"):
     """A model's call of a tool, whole or a piece of it.
 
@@ -91,7 +106,10 @@ class ToolCallEvent(Event, tag_field="type", tag="tool_call"):
 
 
 class ToolResultEvent(Event, tag_field="type", tag="tool_result"):
-    """What a tool gave back. ``id`` is its call's; with ``error`` the content says what went wrong."""
+    """What a tool gave back. ``id`` is its call's; with ``error`` the content says what went wrong.
+
+    ``artifact`` is what it gave for the program, and not for the model.
+    """
 
     type: ClassVar[str] = "tool_result"
 
@@ -99,6 +117,7 @@ class ToolResultEvent(Event, tag_field="type", tag="tool_result"):
     name: str
     content: Any
     error: bool = False
+    artifact: Any = None
 
 
 class UsageEvent(Event, tag_field="type", tag="usage"):
@@ -114,7 +133,10 @@ class UsageEvent(Event, tag_field="type", tag="usage"):
 
 
 class MessageEvent(Event, tag_field="type", tag="message"):
-    """A message begins or ends; what carries its ``id`` as ``message_id`` is in between."""
+    """A message begins or ends; what carries its ``id`` as ``message_id`` is in between.
+
+    With ``error`` it ended because its model failed, and is not whole.
+    """
 
     type: ClassVar[str] = "message"
 
@@ -122,6 +144,7 @@ class MessageEvent(Event, tag_field="type", tag="message"):
     role: str
     phase: Literal["start", "end"]
     node_name: str | None = None
+    error: bool = False
 
 
 class StepStartedEvent(Event, tag_field="type", tag="step_started"):
@@ -263,8 +286,8 @@ AnyEvent: TypeAlias = Event | EncodedEvent
 MANDATORY: Final = frozenset({"started", "complete", "error", "cancelled", "restarted", "gap"})
 TERMINAL: Final = frozenset({"complete", "error", "cancelled"})
 CONFIGURABLE: Final = (
-    "token", "step", "progress", "checkpoint", "reasoning", "tool_call", "tool_result", "usage", "message",
-    "step_started", "heartbeat", "custom",
+    "token", "step", "progress", "checkpoint", "reasoning", "content_block", "tool_call", "tool_result",
+    "usage", "message", "step_started", "heartbeat", "custom",
 )  # fmt: skip
 
 EVENT_CLASSES: Final[dict[str, type[Event]]] = {
@@ -276,6 +299,7 @@ EVENT_CLASSES: Final[dict[str, type[Event]]] = {
         ProgressEvent,
         CheckpointEvent,
         ReasoningEvent,
+        ContentBlockEvent,
         ToolCallEvent,
         ToolResultEvent,
         UsageEvent,

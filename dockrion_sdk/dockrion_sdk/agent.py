@@ -126,6 +126,8 @@ class Agent:
         conversation, where the agent keeps them.
         """
         payload, chat = self.chat_payload(message), EventsFilter("chat")
+        if self.dockfile is not None:
+            chat = self.dockfile.streaming.events.events_filter.with_events("chat")
         if serialize:
             return self.invoke_stream(payload, events_filter=chat, serialize=True, thread_id=thread_id)
         return self.invoke_stream(payload, events_filter=chat, thread_id=thread_id)

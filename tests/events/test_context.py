@@ -59,7 +59,9 @@ TOOL_CALL_PIECE = {
 }  # fmt: skip
 TOOL_RESULT = {"type": "tool_result", "id": "1", "name": "add", "content": 5, "error": False}
 USAGE = {"type": "usage", "input_tokens": 7, "output_tokens": 3}
-MESSAGE = {"type": "message", "id": "m", "role": "assistant", "phase": "start"}
+MESSAGE = {"type": "message", "id": "m", "role": "assistant", "phase": "start", "error": False}
+MESSAGE_FAILED = {**MESSAGE, "phase": "end", "error": True}
+IMAGE = {"type": "content_block", "kind": "image", "data": {"url": "u"}, "message_id": "m"}
 STEP_STARTED = {"type": "step_started", "node_name": "my_node"}
 FRAUD = {"type": "custom:fraud_check", "data": {"passed": True, "score": 0.02}}
 
@@ -143,6 +145,10 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any]]] = [
     ("emit", ("usage",), {"input_tokens": 7, "output_tokens": 3}, USAGE),
     ("emit_message", ("m", "assistant", "start", "talk"), {}, {**MESSAGE, "node_name": "talk"}),
     ("emit", ("message", {"id": "m", "role": "assistant"}), {"phase": "start"}, MESSAGE),
+    ("emit_message", ("m", "assistant", "end"), {"error": True}, MESSAGE_FAILED),
+    ("emit_content_block", ("image", {"url": "u"}, "m"), {}, IMAGE),
+    ("emit", ("content_block", {"kind": "image", "data": {"url": "u"}}), {"message_id": "m"}, IMAGE),
+    ("emit_tool_result", ("1", "add", 5), {"artifact": [5]}, {**TOOL_RESULT, "artifact": [5]}),
     ("emit_step_started", ("my_node",), {}, STEP_STARTED),
     ("emit", ("step_started", {"node_name": "my_node"}), {}, STEP_STARTED),
 ]  # fmt: skip
@@ -575,6 +581,7 @@ EMITTERS: list[tuple[str, tuple[Any, ...]]] = [
     ("emit_tool_result", ("1", "a", 1)),
     ("emit_usage", (1, 2)),
     ("emit_message", ("m", "user", "end")),
+    ("emit_content_block", ("image",)),
     ("emit_step_started", ("a",)),
     ("emit", ("a",)),
     ("emit_heartbeat", ()),

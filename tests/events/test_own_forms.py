@@ -100,6 +100,30 @@ class Frame:
         return {column: dict(enumerate(row[column] for row in self.rows)) for column in self.rows[0]}
 
 
+class RangeIndex:
+    """The index of a table that has no other."""
+
+
+class Index:
+    """An index with something in it."""
+
+
+class Numbered(Frame):
+    index = RangeIndex()
+
+
+class Grouped(Frame):
+    """What pandas' ``groupby`` gives: one column is the index."""
+
+    index = Index()
+
+    def reset_index(self) -> Frame:
+        return Frame(*({"group": place, **row} for place, row in enumerate(self.rows)))
+
+
+NAType = type("NAType", (), {})
+
+
 class Polar:
     """What polars' DataFrame has of it: its ``to_dict`` gives columns that are no JSON."""
 
@@ -157,6 +181,9 @@ FORMS: dict[str, tuple[Callable[[], Any], Any]] = {
     "private field": (lambda: Private(1), {"shown": 1}),
     "private field, deep": (lambda: {"_a": [Private(1, Private(2))]}, {"_a": [{"shown": 1}]}),
     "pandas": (lambda: Frame({"a": 1, "b": Moment(2020, 1, 1)}), [{"a": 1, "b": "2020-01-01T00:00:00"}]),
+    "pandas, numbered": (lambda: Numbered({"a": 1}), [{"a": 1}]),
+    "pandas, grouped": (lambda: Grouped({"a": 1}), [{"group": 0, "a": 1}]),
+    "pandas, missing": (NAType, None),
     "polars": (Polar, [{"a": "2020-01-01T00:00:00"}]),
     "arrow": (Arrow, [{"a": 1}]),
     **{

@@ -97,8 +97,9 @@ async def test_a_stream_follows_the_log(serve: Serve, store: Store, version: str
     assert first["task"]["contextId"] == task_id
     assert states(updates) == [f"TASK_STATE_{state}" for state in ("WORKING", "WORKING", "COMPLETED")]
     chunks = [update["artifactUpdate"] for update in updates if "artifactUpdate" in update]
-    assert [chunk["artifact"]["artifactId"] for chunk in chunks] == ["text", "text", "output"]
-    assert [chunk.get("append", False) for chunk in chunks] == [False, True, False]
+    assert [chunk["artifact"]["artifactId"] for chunk in chunks] == ["text", "text", "text", "output"]
+    assert [chunk.get("append", False) for chunk in chunks] == [False, True, True, False]
+    assert [chunk.get("lastChunk", False) for chunk in chunks] == [False, False, True, True]
     assert [chunk["artifact"]["parts"][0].get("text") for chunk in chunks[:2]] == ["t0 ", "t1 "]
     [thought] = [
         update["statusUpdate"]["status"]["message"] for update in updates[1:-1] if "statusUpdate" in update
@@ -107,7 +108,7 @@ async def test_a_stream_follows_the_log(serve: Serve, store: Store, version: str
     assert thought["parts"][0]["data"]["data"] == {"about": "hello"}
     if version == "1.0":
         sequences = [next(iter(update.values()))["metadata"]["sequence"] for update in updates]
-        assert sequences == [1, 2, 3, 4, 5, 5]
+        assert sequences == [1, 2, 3, 4, 5, 5, 5]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

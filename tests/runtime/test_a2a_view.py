@@ -13,8 +13,10 @@ from dockrion_events import (
     CancelledEvent,
     CompleteEvent,
     EncodedEvent,
+    ErrorEvent,
     Event,
     GapEvent,
+    MessageEvent,
     RestartedEvent,
     StartedEvent,
     TokenEvent,
@@ -42,6 +44,14 @@ def chunks(updates: list[Update]) -> list[tuple[str, str, bool]]:
     ]
 
 
+def last_chunks(updates: list[Update]) -> list[tuple[str, str]]:
+    return [
+        (update.artifact.artifact_id, update.metadata["type"])
+        for update in updates
+        if isinstance(update, TaskArtifactUpdateEvent) and update.last_chunk
+    ]
+
+
 def summed(updates: list[Update]) -> dict[str, str]:
     whole = TaskSum(Task(id="t"))
     for update in updates:
@@ -59,6 +69,40 @@ def test_messages_at_once_are_artifacts_of_their_own() -> None:
     )
     assert chunks(updates) == [("x", "1", False), ("y", "2", False), ("x", "3", True), ("text", "4", False)]
     assert summed(updates) == {"x": "13", "y": "2", "text": "4"}
+
+
+def test_a_text_has_a_last_chunk_where_its_message_ends() -> None:
+    said = [MessageEvent("x", "assistant", "start"), token("1", "x"), token("2", "x")]
+    updates = shown(*said, MessageEvent("x", "assistant", "end"), token("3", "y"))
+    assert last_chunks(updates) == [("x", "message")]
+    closing, status = updates[-3:-1]
+    assert MessageToDict(closing)["artifact"]["parts"] == [{"text": "", "mediaType": "text/plain"}]
+    assert closing.append
+    assert MessageToDict(status)["metadata"]["type"] == "message"  # the event itself is told as before
+    assert summed(updates) == {"x": "12", "y": "3"}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        CompleteEvent(output="out", latency_seconds=1.0, metadata={}),
+        ErrorEvent("failed", "AGENT_ERROR"),
+        CancelledEvent(),
+    ],
+    ids=lambda event: event.type,
+)
+def test_every_text_has_a_last_chunk_where_its_task_ends(end: Event) -> None:
+    said = [token("1", "x"), token("2"), MessageEvent("x", "assistant", "end")]
+    updates = shown(*said, end)
+    output = [("output", "complete")] if end.type == "complete" else []
+    assert last_chunks(updates) == [("x", "message"), ("text", end.type), *output]
+    assert summed(updates)["text"] == "2"
+    assert "status" in MessageToDict(updates[-1])  # the end stays last
+
+
+def test_a_message_without_text_has_no_chunk() -> None:
+    ends = [MessageEvent("x", "assistant", phase) for phase in ("start", "end")]  # type: ignore[arg-type]
+    assert chunks(shown(*ends, CancelledEvent())) == []
 
 
 @pytest.mark.parametrize(

@@ -145,3 +145,28 @@ def test_a_plain_loop_raises_what_the_agent_raises() -> None:
 
     with pytest.raises(ZeroDivisionError, match="by hand"):
         list(stream_sync(Agent.load(fail).invoke_stream({})))
+
+
+def test_a_chat_keeps_to_the_nodes_and_tags_of_the_dockfile(tmp_path: Any) -> None:
+    (tmp_path / "summing.py").write_text(
+        "from langchain_core.language_models import GenericFakeChatModel\n"
+        "from langchain_core.messages import AIMessage\n"
+        "from langgraph.graph import START, MessagesState, StateGraph\n"
+        "def said(text):\n"
+        "    async def node(state):\n"
+        "        model = GenericFakeChatModel(messages=iter([AIMessage(text)]))\n"
+        "        return {'messages': [await model.ainvoke(state['messages'])]}\n"
+        "    return node\n"
+        "builder = StateGraph(MessagesState).add_node('sum', said('aside')).add_node('talk', said('hello'))\n"
+        "graph = builder.add_edge(START, 'sum').add_edge('sum', 'talk')\n"
+    )
+    (tmp_path / "Dockfile.yaml").write_text(
+        'version: "1.0"\nagent: {name: a, framework: langgraph, entrypoint: summing:graph}\n'
+        "streaming: {events: {nodes: {deny: [sum]}}}\n"
+    )
+    agent = Agent.load(tmp_path / "Dockfile.yaml")
+
+    async def chat() -> str:
+        return "".join([event.chunk or "" async for event in agent.stream_chat("hi", serialize=False)])
+
+    assert asyncio.run(chat()) == "hello"

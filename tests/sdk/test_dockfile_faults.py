@@ -87,8 +87,12 @@ STREAMING = [
     (
         "events: {allowed: [token, tokn]}",
         "events.allowed[1]: unknown event 'tokn'; did you mean 'token'?",
-        "progress, checkpoint, reasoning, tool_call, tool_result, usage, message, step_started, heartbeat",
+        "progress, checkpoint, reasoning, content_block, tool_call, tool_result, usage, message, ",
     ),
+    ("events: {nodes: [a]}", "events.nodes: expected a mapping", "a list"),
+    ("events: {nodes: {only: [a]}}", "events.nodes.only: unknown key", "allow, deny"),
+    ("events: {tags: {deny: [5]}}", "events.tags.deny[0]: expected text", ""),
+    ("events: {tags: {deny: a}}", "events.tags.deny: expected a list", ""),
     ("events: {allowed: chatt}", "events.allowed: unknown preset 'chatt'", "debug"),
     ("events: {allowed: [5]}", "events.allowed[0]: ", "token, step"),
     ("events: {allowed: ['custom:a b']}", "events.allowed[0]: ", "'custom:a b'"),

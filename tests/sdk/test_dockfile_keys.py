@@ -70,6 +70,8 @@ def test_defaults(load_text: Load) -> None:
             "runs": {"max_concurrent": 64, "on_executor_lost": "fail", "lease_seconds": 10.0},
             "events": {
                 "allowed": None,
+                "nodes": {"allow": None, "deny": ()},
+                "tags": {"allow": None, "deny": ()},
                 "heartbeat_interval": 15.0,
                 "max_run_duration": 3600.0,
                 "max_event_bytes": 8388608,
@@ -122,6 +124,9 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("expose: {cors: {methods: [get, POST]}}", "expose.cors.methods", ("GET", "POST")),
     ("streaming: {events: {allowed: chat}}", "streaming.events.allowed", "chat"),
     ("streaming: {events: {allowed: []}}", "streaming.events.allowed", ()),
+    ("streaming: {events: {nodes: {deny: [a, 'b.*']}}}", "streaming.events.nodes.deny", ("a", "b.*")),
+    ("streaming: {events: {tags: {allow: [final]}}}", "streaming.events.tags.allow", ("final",)),
+    ("streaming: {events: {tags: {allow: []}}}", "streaming.events.tags.allow", ()),
     ("streaming: {events: {allowed: null}}", "streaming.events.allowed", None),
     (
         "streaming: {events: {allowed: [token, step, custom]}}",

@@ -43,7 +43,7 @@ async def understood(answers: AsyncIterator[StreamResponse]) -> AsyncGenerator[T
             [part] = artifact["parts"]
             if artifact["artifactId"] == "output":
                 output = {"output": part.get("data", part.get("text"))}
-            else:
+            elif part["text"] or not update["artifactUpdate"].get("lastChunk"):  # the last one is empty
                 known = _known(update["artifactUpdate"])
                 yield {"type": "token", "content": part["text"], **_message_id(artifact), **known}
         else:

@@ -167,11 +167,12 @@ class LangChainAdapter:
         """Return the stream of one execution: what models and tools say, steps and users' events."""
         runnable = self._loaded()
         context = stream_context(context, events_filter)
-        wanted = [name for name in EVENTS if context.events_filter.is_allowed(name)]
+        allowed = context.events_filter
+        wanted = [name for name in EVENTS if allowed.is_allowed(name)]
 
         async def run(exit_: Exit) -> Any:
             watched = ensure_config(cast("RunnableConfig | None", config))  # with what is around it
-            if wanted:
+            if wanted or allowed.allows_any_custom():
                 report, queue = reporter(exit_), context.queue
 
                 def tell(event: AnyEvent) -> None:
@@ -179,7 +180,7 @@ class LangChainAdapter:
                     if queue.crowded:
                         queue.wait_for_room()  # code in a thread waits for a slow reader; the loop's does not
 
-                handler = runnable_handler(wanted, tell)
+                handler = runnable_handler(wanted, tell, allowed)
                 watched["callbacks"] = added(watched.get("callbacks"), handler)
             return await runnable.ainvoke(payload, watched, **options)
 

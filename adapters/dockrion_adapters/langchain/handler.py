@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.outputs import LLMResult
 
 from dockrion_events import (
+    EventsFilter,
     MessageEvent,
     StepEvent,
     StepStartedEvent,
@@ -24,13 +25,13 @@ from dockrion_events import (
     ToolResultEvent,
 )
 
+from .callbacks import HIDDEN_TAG, SILENT_TAGS, is_control_flow
 from .speech import MESSAGE_EVENTS, Answer, Sink, Speech, as_it_is_said, first_message
 
 T = TypeVar("T")
 
 EVENTS: Final = (*MESSAGE_EVENTS, "step", "step_started")
 _MAP_KEY: Final = "map:key:"  # begins the tag of a run that is one of several side by side
-_UNHEARD: Final = "nostream"  # the tag that keeps a model silent, as in LangGraph
 
 
 class _Part(NamedTuple):
@@ -50,8 +51,10 @@ class RunnableHandler(Speech, BaseCallbackHandler):
 
     run_inline: bool = True  # in the order of its happening
 
-    def __init__(self, wanted: Collection[str], sink: Sink) -> None:
-        super().__init__(wanted, sink)
+    def __init__(
+        self, wanted: Collection[str], sink: Sink, events_filter: EventsFilter | None = None
+    ) -> None:
+        super().__init__(wanted, sink, events_filter or EventsFilter(wanted))
         self._steps = "step" in wanted
         self._starts = "step_started" in wanted
         self._begun = False
@@ -90,15 +93,19 @@ class RunnableHandler(Speech, BaseCallbackHandler):
             self._begun, self._root = True, run_id
             self._parts[run_id] = _Part(None)
         elif parent == self._root:
-            keys = (tag.removeprefix(_MAP_KEY) for tag in about.get("tags") or () if tag.startswith(_MAP_KEY))
-            step = next(keys, name)
-            self._parts[run_id] = _Part(step, True, time.monotonic(), _keys(inputs))
-            if self._starts:
+            tags = about.get("tags") or ()
+            step = next((tag.removeprefix(_MAP_KEY) for tag in tags if tag.startswith(_MAP_KEY)), name)
+            shown = HIDDEN_TAG not in tags and self._allows(step)
+            self._parts[run_id] = _Part(step, shown, time.monotonic(), _keys(inputs))
+            if self._starts and shown:
                 self._sink(StepStartedEvent(step))
         else:
             around = self._parts.get(parent) if parent is not None else None
             self._parts[run_id] = _Part(around.step if around is not None else None)
         return name
+
+    def _allows(self, step: str | None, tags: Collection[str] | None = None) -> bool:
+        return not self._choosing or self._filter.allows_source(() if step is None else (step,), tags)
 
     def _leave(self, run_id: UUID, outputs: Any) -> None:
         part = self._parts.pop(run_id, None)
@@ -131,6 +138,8 @@ class RunnableHandler(Speech, BaseCallbackHandler):
             elif run_id in self._text_only:
                 self._piece(run_id, "".join(one[0].text for one in response.generations[:1] if one))
                 self.finish(run_id, None)
+        if not heard and self._choosing:
+            self.withhold(message)
         if heard and isinstance(message, AIMessage):
             self._pending += [(call["name"], call["args"], call["id"] or "") for call in message.tool_calls]
         self._models.pop(run_id, None)
@@ -138,17 +147,19 @@ class RunnableHandler(Speech, BaseCallbackHandler):
         self._leave(run_id, None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **about: Any) -> Any:
-        self.fail(run_id)
+        self.fail(run_id, error)
         self._models.pop(run_id, None)
         self._text_only.discard(run_id)
         self._parts.pop(run_id, None)
 
     def _model(self, serialized: Any, about: Mapping[str, Any]) -> None:
         self._enter(serialized, None, about)
-        if _UNHEARD not in (about.get("tags") or ()):
+        tags = about.get("tags") or ()
+        if SILENT_TAGS.isdisjoint(tags):
             run_id = about["run_id"]
-            node = (about.get("metadata") or {}).get("langgraph_node")
-            self._models[run_id] = node or self._parts[run_id].step
+            node = (about.get("metadata") or {}).get("langgraph_node") or self._parts[run_id].step
+            if self._allows(node, tags):
+                self._models[run_id] = node
 
     def _heard(self, run_id: UUID, message_id: str) -> Answer | None:
         return Answer(message_id, self._models[run_id], None) if run_id in self._models else None
@@ -171,6 +182,8 @@ class RunnableHandler(Speech, BaseCallbackHandler):
     def on_tool_start(self, serialized: Any, input_str: str, *, inputs: Any = None, **about: Any) -> Any:
         name, run_id = self._enter(serialized, inputs, about), about["run_id"]
         identifier = self._called(name, inputs, about.get("tool_call_id"))
+        if self._choosing and (identifier in self._withheld or not self._allows(self._parts[run_id].step)):
+            return
         if identifier is None:  # by the chain's own code: no model has told of it
             identifier = str(run_id)
             if self._calls:
@@ -181,17 +194,12 @@ class RunnableHandler(Speech, BaseCallbackHandler):
     def on_tool_end(self, output: Any, *, run_id: UUID, **about: Any) -> Any:
         called = self._tools.pop(run_id, None)
         if called is not None and self._results:
-            identifier, name = called
-            failed = False
-            content = output
-            if isinstance(output, ToolMessage):
-                content, failed = output.content, output.status == "error"
-            self._sink(ToolResultEvent(identifier, name, content, failed))
+            self._sink(result_of(output, *called))
         self._leave(run_id, output)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **about: Any) -> Any:
         called = self._tools.pop(run_id, None)
-        if called is not None and self._results:
+        if called is not None and self._results and not is_control_flow(error):
             self._sink(ToolResultEvent(*called, str(error) or type(error).__name__, True))
         self._parts.pop(run_id, None)
 
@@ -220,9 +228,29 @@ class StreamingHandler(RunnableHandler):
         return output
 
 
-def runnable_handler(wanted: Collection[str], sink: Sink) -> RunnableHandler:
-    """Return the handler that makes the ``wanted`` ones of `EVENTS`."""
-    return (StreamingHandler if as_it_is_said(wanted) else RunnableHandler)(wanted, sink)
+def runnable_handler(wanted: Collection[str], sink: Sink, events_filter: EventsFilter) -> RunnableHandler:
+    """Return the handler that makes the ``wanted`` ones of `EVENTS`, and custom events."""
+    return (StreamingHandler if as_it_is_said(wanted) else RunnableHandler)(wanted, sink, events_filter)
+
+
+def result_of(output: Any, identifier: str, name: str) -> ToolResultEvent:
+    """Return the result of the call ``identifier`` of the tool ``name``, which returned ``output``."""
+    message = _answer_in(output, identifier)
+    if message is None:
+        return ToolResultEvent(identifier, name, output)
+    return ToolResultEvent(identifier, name, message.content, message.status == "error", message.artifact)
+
+
+def _answer_in(output: Any, identifier: str) -> ToolMessage | None:
+    """Return the message that answers a call: the output itself, or one in a command's update."""
+    if isinstance(output, ToolMessage):
+        return output
+    update = getattr(output, "update", None)
+    said = update.get("messages") if isinstance(update, Mapping) else None
+    for message in said if isinstance(said, list) else ():
+        if isinstance(message, ToolMessage) and message.tool_call_id == identifier:
+            return message
+    return None
 
 
 def _name_of(serialized: Any) -> str:

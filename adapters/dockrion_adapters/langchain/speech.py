@@ -12,6 +12,8 @@ from langchain_core.outputs import ChatGenerationChunk, LLMResult
 
 from dockrion_events import (
     AnyEvent,
+    ContentBlockEvent,
+    EventsFilter,
     MessageEvent,
     ReasoningEvent,
     TokenEvent,
@@ -19,13 +21,17 @@ from dockrion_events import (
     UsageEvent,
 )
 
+from .blocks import REASONING, Part, ServerCalls, parts_of, text_of
+from .callbacks import custom_event, is_control_flow
 from .calls import StreamedCalls, made_id
 
 Sink: TypeAlias = Callable[[AnyEvent], None]
 
-MESSAGE_EVENTS: Final = ("token", "reasoning", "tool_call", "tool_result", "usage", "message")
+MESSAGE_EVENTS: Final = (
+    "token", "reasoning", "content_block", "tool_call", "tool_result", "usage", "message",
+)  # fmt: skip
 _SUMS: Final = ("input_tokens", "output_tokens", "total_tokens")
-_AS_IT_IS_SAID: Final = {"token", "reasoning", "tool_call", "message"}
+_AS_IT_IS_SAID: Final = {"token", "reasoning", "content_block", "tool_call", "message"}
 
 
 def as_it_is_said(wanted: Collection[str]) -> bool:
@@ -43,7 +49,7 @@ class Answer:
     there, and LangChain gives the chunks without a name one of its own.
     """
 
-    __slots__ = ("calls", "chunk_id", "id", "namespace", "node_name", "usage")
+    __slots__ = ("calls", "chunk_id", "id", "namespace", "node_name", "server_calls", "usage")
 
     def __init__(self, message_id: str, node_name: str | None, namespace: list[str] | None) -> None:
         self.id: str = message_id
@@ -52,6 +58,7 @@ class Answer:
         self.namespace: list[str] | None = namespace
         self.usage: UsageMetadata | None = None
         self.calls: StreamedCalls = StreamedCalls()
+        self.server_calls: ServerCalls | None = None
 
 
 class Speech:
@@ -62,10 +69,15 @@ class Speech:
     (`finish`, `fail`).
     """
 
-    def __init__(self, wanted: Collection[str], sink: Sink) -> None:
+    def __init__(self, wanted: Collection[str], sink: Sink, events_filter: EventsFilter) -> None:
         self._sink = sink
+        self._filter = events_filter
+        self._choosing = events_filter.chooses_sources
+        self._withheld: set[str] = set()  # ids of calls of tools that the filter keeps back
         self._tokens = "token" in wanted
         self._reasoning = "reasoning" in wanted
+        self._blocks = "content_block" in wanted
+        self._beside_text = self._reasoning or self._blocks
         self._calls = "tool_call" in wanted
         self._results = "tool_result" in wanted
         self._usage = "usage" in wanted
@@ -77,6 +89,11 @@ class Speech:
     def _heard(self, run_id: UUID, message_id: str) -> Answer | None:
         """Return the answer that the call ``run_id`` of a model begins; None where it is not to be told."""
         raise AssertionError("the other half says")
+
+    def on_custom_event(self, name: str, data: Any, **about: Any) -> Any:
+        event = custom_event(name, data, self._filter)
+        if event is not None:
+            self._sink(event)
 
     # -- a message that is streamed ------------------------------------------------------------
 
@@ -108,11 +125,18 @@ class Speech:
         self._end(answer, message.usage_metadata if isinstance(message, AIMessage) else answer.usage)
         return True
 
-    def fail(self, run_id: UUID) -> None:
-        """End the streamed message of a call that failed, where there is one."""
+    def fail(self, run_id: UUID, error: BaseException | None) -> None:
+        """End the streamed message of a call that failed or was given up, where there is one."""
         answer = self._answers.pop(run_id, None)
         if answer is not None:
-            self._end(answer, answer.usage)
+            self._end(answer, answer.usage, failed=not is_control_flow(error))
+
+    def withhold(self, message: BaseMessage | None) -> None:
+        """Note a message that the filter keeps back: the results of its calls are not told either."""
+        if isinstance(message, AIMessage):
+            if message.id is not None:
+                self.seen.add(message.id)
+            self._withheld.update(call["id"] for call in message.tool_calls if call["id"])
 
     def _begin(self, run_id: UUID, message: BaseMessage) -> Answer | None:
         if not isinstance(message, AIMessageChunk):
@@ -143,16 +167,18 @@ class Speech:
             for piece in answer.calls.pieces(message.tool_call_chunks):
                 self._sink(ToolCallEvent(piece.id, piece.name, None, piece.delta, answer.id))
 
-    def _end(self, answer: Answer, usage: UsageMetadata | None) -> None:
+    def _end(self, answer: Answer, usage: UsageMetadata | None, *, failed: bool = False) -> None:
         if self._tokens_only:
             return
+        if answer.server_calls is not None:
+            self._tell_blocks(answer.server_calls.rest(), answer)
         if self._calls:
             for piece in answer.calls.rest(answer.id):
                 self._sink(ToolCallEvent(piece.id, piece.name, None, piece.delta, answer.id))
         if self._usage and usage:
             self._sink(usage_of(usage, answer.id))
         if self._messages:
-            self._sink(MessageEvent(answer.id, "assistant", "end", answer.node_name))
+            self._sink(MessageEvent(answer.id, "assistant", "end", answer.node_name, failed))
 
     # -- a message that is there at once -------------------------------------------------------
 
@@ -169,40 +195,37 @@ class Speech:
     # -- both ----------------------------------------------------------------------------------
 
     def _say(self, message: AIMessage, answer: Answer) -> None:
-        if self._reasoning:
-            for thought in reasoning_of(message):
-                self._sink(ReasoningEvent(thought, answer.id))
+        parts: list[Part] = []
+        if self._beside_text and (message.additional_kwargs or type(message.content) is not str):
+            parts = parts_of(message)
+            if self._reasoning:
+                for kind, thought in parts:
+                    if kind == REASONING:
+                        self._sink(ReasoningEvent(thought, answer.id))
         if self._tokens:
             event = token_of(message, answer)
             if event is not None:
                 self._sink(event)
+        if parts and self._blocks:
+            if answer.server_calls is None:
+                answer.server_calls = ServerCalls()
+            self._tell_blocks(answer.server_calls.whole(parts), answer)
+
+    def _tell_blocks(self, parts: Iterable[Part], answer: Answer) -> None:
+        for kind, data in parts:
+            if kind != REASONING:
+                self._sink(ContentBlockEvent(kind, data, answer.id))
 
 
 def token_of(message: AIMessage, answer: Answer) -> TokenEvent | None:
     """Return the text of a message or a chunk; None where it has neither text nor a reason to end."""
     content = message.content
-    text = content if type(content) is str else str(message.text)
+    text = content if type(content) is str else text_of(content)
     response = message.response_metadata
     finish = (response.get("finish_reason") or response.get("stop_reason")) if response else None
     if not text and finish is None:
         return None
     return TokenEvent(text, finish, answer.node_name, answer.namespace, answer.id)
-
-
-def reasoning_of(message: AIMessage) -> list[str]:
-    """Return what a message or a chunk says of its model's thoughts."""
-    if not message.additional_kwargs and isinstance(message.content, str):
-        return []  # nowhere to be found; normalising costs more than all else here
-    try:
-        blocks: Iterable[Any] = message.content_blocks
-    except Exception:  # noqa: BLE001 - the forms are the models' own; what LangChain cannot read is left out
-        return []
-    thoughts = (
-        block.get("reasoning")
-        for block in blocks
-        if isinstance(block, dict) and block.get("type") == "reasoning"
-    )
-    return [thought for thought in thoughts if isinstance(thought, str) and thought]
 
 
 def calls_of(message: AIMessage, message_id: str) -> Iterator[ToolCallEvent]:

@@ -75,6 +75,7 @@ class LangGraphBackend:
     def __init__(self, events_filter: EventsFilter) -> None:
         self.modes: set[str] = stream_modes(events_filter)
         self._filter = events_filter
+        self._choosing = events_filter.chooses_sources
         self._steps, self._starts = map(events_filter.is_allowed, _TASK_EVENTS)
         self._sink: Sink | None = None
         self._own: tuple[str, ...] | None = None
@@ -127,9 +128,9 @@ class LangGraphBackend:
             STREAM_KEY: self._stream(around),
             RUNTIME_KEY: self._runtime(graph, around),
         }
-        if "messages" in self.modes:
+        if "messages" in self.modes or self._filter.allows_any_custom():
             wanted = [name for name in MESSAGE_EVENTS if self._filter.is_allowed(name)]
-            handler = message_handler(wanted, sink, self._relative)
+            handler = message_handler(wanted, sink, self._relative, self._filter)
             hooked["callbacks"] = added(hooked.get("callbacks"), handler)
         return cast("RunnableConfig", hooked)
 
@@ -162,7 +163,8 @@ class LangGraphBackend:
             return
         if self._own is None:
             self._own = namespace  # a graph's own tasks precede those of its subgraphs
-        event, sink = self._task(namespace, data) if "tasks" in self.modes else None, self._sink
+        sink = self._sink
+        event = self._task(namespace, data, sink) if "tasks" in self.modes else None
         if event is not None and sink is not None:
             sink(event)
 
@@ -180,18 +182,19 @@ class LangGraphBackend:
             return None
         return copy(data)
 
-    def _task(self, namespace: tuple[str, ...], task: dict[str, Any]) -> Event | None:
+    def _task(self, namespace: tuple[str, ...], task: dict[str, Any], sink: Sink | None) -> Event | None:
         """A node's end is a step, unless the node failed or was interrupted."""
         identifier = task["id"]
         path = self._relative(namespace) if namespace else None
-        if "result" not in task:
-            if self._steps:
-                self._started[identifier] = (time.monotonic(), _keys(task.get("input")))
-            return StepStartedEvent(task["name"], path) if self._starts else None
-        if not self._steps:
+        if self._choosing and not self._filter.allows_source(_names(path, task["name"])):
             return None
+        if "result" not in task:
+            self._started[identifier] = (time.monotonic(), _keys(task.get("input")) if self._steps else None)
+            return StepStartedEvent(task["name"], path) if self._starts else None
         started, input_keys = self._started.pop(identifier, (None, None))
-        if task.get("error") is not None or task.get("interrupts"):
+        if started is None and self._starts and sink is not None:
+            sink(StepStartedEvent(task["name"], path))  # LangGraph does not tell when error handlers begin
+        if not self._steps or task.get("error") is not None or task.get("interrupts"):
             return None
         return StepEvent(
             task["name"],
@@ -206,6 +209,11 @@ class LangGraphBackend:
         if own and namespace[: len(own)] == own:  # a graph with a thread of its own begins at the root
             namespace = namespace[len(own) :]
         return list(namespace) or None
+
+
+def _names(path: list[str] | None, node: str) -> list[str]:
+    """Return the names of the nodes around a task, and its own."""
+    return [*(part.partition(":")[0] for part in path or ()), node]
 
 
 def _unwrapped(result: Any) -> Any:

@@ -18,6 +18,7 @@ from .fields import (
     LeaseSeconds,
     LostPolicy,
     MostRuns,
+    NonEmpty,
     Seconds,
     StoreKind,
     StorePrefix,
@@ -27,11 +28,27 @@ from .fields import (
 from .section import Faults, Section
 
 
+class EventSources(Section):
+    """`streaming.events.nodes` and `.tags`: of which nodes, and of which models, adapters tell.
+
+    In a name `*` stands for any text. What is denied wins.
+    """
+
+    allow: tuple[NonEmpty, ...] | None = Field(
+        default=None, description="Only these; all, where it is left out.", examples=[["agent"]]
+    )
+    deny: tuple[NonEmpty, ...] = Field(
+        default=(), description="Not these.", examples=[["SummarizationMiddleware.*"]]
+    )
+
+
 class StreamingEvents(Section):
     """`streaming.events`: which events there are and their bounds.
 
-    `allowed` is a preset, names of events, or None for everything. `heartbeat_interval` and
-    `max_run_duration` are in seconds, `max_event_bytes` in bytes.
+    `allowed` is a preset, names of events, or None for everything. `nodes` and `tags` narrow what adapters
+    tell by themselves, of models, tools and steps: to those in nodes (steps of a chain) of these names or
+    within them, and to calls of models with these tags. `heartbeat_interval` and `max_run_duration` are in
+    seconds, `max_event_bytes` in bytes.
     """
 
     allowed: Allowed = Field(
@@ -39,6 +56,10 @@ class StreamingEvents(Section):
         description="Which events leave an execution; everything, where it is left out.",
         examples=["chat"],
     )
+    nodes: EventSources = Field(
+        default=EventSources(), description="Of which nodes models, tools and steps are told."
+    )
+    tags: EventSources = Field(default=EventSources(), description="Of which models' calls, by their tags.")
     heartbeat_interval: Seconds = Field(
         default=15.0, description="The silence after which a connection gets a heartbeat."
     )
@@ -60,8 +81,9 @@ class StreamingEvents(Section):
 
     @property
     def events_filter(self) -> EventsFilter:
-        """The filter that `allowed` describes."""
-        return EventsFilter(list(self.allowed) if isinstance(self.allowed, tuple) else self.allowed)
+        """The filter that `allowed`, `nodes` and `tags` describe."""
+        events = list(self.allowed) if isinstance(self.allowed, tuple) else self.allowed
+        return EventsFilter(events, nodes=self.nodes.model_dump(), tags=self.tags.model_dump())
 
 
 class IdGenerator(Section):

@@ -60,7 +60,10 @@ def stream_here(
 
 async def _watch(service: Service, payload: Any, events_filter: EventsFilter | None, view: View) -> int:
     request_id = service.new_request_id()
-    context = StreamContext(request_id, events_filter=events_filter or service.events_filter)
+    chosen = service.events_filter
+    if events_filter is not None:
+        chosen = chosen.with_events(events_filter.allowed)
+    context = StreamContext(request_id, events_filter=chosen)
     service.enter()
     config = {"configurable": {"thread_id": request_id}}
     execution: Execution[EncodedEvent] = service.execute(payload, config, context, as_encoded)

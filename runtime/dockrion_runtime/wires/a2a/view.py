@@ -23,6 +23,7 @@ from dockrion_events import (
     ErrorEvent,
     Event,
     GapEvent,
+    MessageEvent,
     RestartedEvent,
     StartedEvent,
     TokenEvent,
@@ -45,6 +46,7 @@ class TaskView(EventView[Update]):
         self._task_id = task_id
         self._context_id = context_id
         self._begun: set[str] = set()
+        self._open: dict[str, None] = {}  # artifacts that have had no last chunk, in their order
 
     def handle_started(self, event: StartedEvent) -> Iterable[Update]:
         return [self._status(event, TaskState.TASK_STATE_WORKING)]
@@ -53,12 +55,19 @@ class TaskView(EventView[Update]):
         artifact_id = event.message_id or TEXT
         append = artifact_id in self._begun
         self._begun.add(artifact_id)
+        self._open[artifact_id] = None
         part = Part(text=event.content, media_type="text/plain")
         return [
             self._artifact(event, Artifact(artifact_id=artifact_id, name=TEXT, parts=[part]), append=append)
         ]
 
+    def handle_message(self, event: MessageEvent) -> Iterable[Update]:
+        if event.phase == "end" and event.id in self._open:
+            yield self._close(event, event.id)
+        yield from self.handle_other(event)
+
     def handle_complete(self, event: CompleteEvent) -> Iterable[Update]:
+        yield from self._close_all(event)
         if event.output is not None:
             artifact = Artifact(artifact_id=OUTPUT, name=OUTPUT, parts=[_output_part(event.output)])
             yield self._artifact(event, artifact, last_chunk=True)
@@ -66,11 +75,11 @@ class TaskView(EventView[Update]):
 
     def handle_error(self, event: ErrorEvent) -> Iterable[Update]:
         parts = [Part(text=event.error, media_type="text/plain"), json_part(self.encoded.json)]
-        return [self._status(event, TaskState.TASK_STATE_FAILED, parts)]
+        return [*self._close_all(event), self._status(event, TaskState.TASK_STATE_FAILED, parts)]
 
     def handle_cancelled(self, event: CancelledEvent) -> Iterable[Update]:
         parts = [Part(text=event.reason, media_type="text/plain")] if event.reason else []
-        return [self._status(event, TaskState.TASK_STATE_CANCELED, parts)]
+        return [*self._close_all(event), self._status(event, TaskState.TASK_STATE_CANCELED, parts)]
 
     def handle_restarted(self, event: RestartedEvent) -> Iterable[Update]:
         # The agent says it all again: an artifact's next chunk takes the place of what it had.
@@ -84,6 +93,16 @@ class TaskView(EventView[Update]):
     def handle_other(self, event: Event) -> Iterable[Update]:
         """Tell the event itself, and that the work goes on."""
         return [self._status(event, TaskState.TASK_STATE_WORKING, [json_part(self.encoded.json)])]
+
+    def _close_all(self, event: Event) -> list[Update]:
+        return [self._close(event, artifact_id) for artifact_id in list(self._open)]
+
+    def _close(self, event: Event, artifact_id: str) -> Update:
+        """Return the last chunk of a text: an empty one, since the end is known only afterwards."""
+        del self._open[artifact_id]
+        part = Part(text="", media_type="text/plain")
+        artifact = Artifact(artifact_id=artifact_id, name=TEXT, parts=[part])
+        return self._artifact(event, artifact, append=True, last_chunk=True)
 
     def _status(self, event: Event, state: TaskState, parts: Iterable[Part] = ()) -> TaskStatusUpdateEvent:
         status = TaskStatus(state=state, timestamp=event.timestamp)
