@@ -147,3 +147,18 @@ def test_a_redis_that_loses_things(dockrion: Any, tmp_path: Any) -> None:
         ("warning", "set noeviction"),
         ("warning", "set appendonly yes"),
     ]
+
+
+def test_a_server_that_anybody_may_call(dockrion: Any) -> None:
+    open_to_all = DOCKFILE.replace("port: 0", "port: 0, host: 0.0.0.0")
+    dockrion.project({"agent.py": AGENT, "Dockfile.yaml": open_to_all})
+    found = checks(dockrion, code=1)
+    assert found["exposure"]["status"] == "failed"
+    assert "0.0.0.0" in found["exposure"]["message"]
+    assert "auth.mode: api_key" in found["exposure"]["fix"]
+    assert "every interface" in found["port"]["message"]
+    dockrion.project({"Dockfile.yaml": f"{open_to_all}auth: {{mode: api_key}}\n"})
+    found = checks(dockrion, env={"DOCKRION_API_KEY": "k"})
+    assert "exposure" not in found
+    assert found["keys"]["status"] == "warning"
+    assert "fewer than 8 characters" in found["keys"]["message"]

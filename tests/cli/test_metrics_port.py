@@ -48,16 +48,18 @@ def two_ports() -> int:
 
 def test_a_server_is_watched_on_a_port_of_its_own(dockrion: Any) -> None:
     agent(dockrion, "auth: {mode: api_key}")
-    with dockrion.run("--metrics-port", "0", env={"DOCKRION_API_KEY": "canary"}) as served:
+    with dockrion.run("--metrics-port", "0", env={"DOCKRION_API_KEY": "canary-key"}) as served:
         address = metrics_address(served.out.read_text())
         assert address != served.url
-        key = {"X-API-Key": "canary"}
+        key = {"X-API-Key": "canary-key"}
         assert served.post("/invoke", {}, headers=key).status_code == 200
         for path in ("/health", "/ready"):
             assert httpx.get(address + path).status_code == 200
         assert httpx.get(f"{address}/metrics").status_code == 401
         counted = httpx.get(f"{address}/metrics", headers=key).text
         assert FINISHED % "invoke" + " 1.0" in counted
+        for headers, status in (({"Origin": "https://evil.example"}, 403), ({"Host": "evil.example"}, 200)):
+            assert httpx.get(f"{address}/metrics", headers={**key, **headers}).status_code == status
         for path in ("/invoke", "/info", "/"):
             missing = httpx.post(address + path, headers=key)
             assert missing.status_code == 404
@@ -66,12 +68,21 @@ def test_a_server_is_watched_on_a_port_of_its_own(dockrion: Any) -> None:
     assert served.err.read_text() == ""
 
 
+def test_without_auth_other_hosts_are_refused_there_too(dockrion: Any) -> None:
+    agent(dockrion)
+    with dockrion.run("--metrics-port", "0") as served:
+        address = metrics_address(served.out.read_text())
+        refused = httpx.get(f"{address}/metrics", headers={"Host": "evil.example"})
+        assert (refused.status_code, refused.json()["code"]) == (421, "HOST_NOT_ALLOWED")
+        assert httpx.get(f"{address}/metrics").status_code == 200
+
+
 def test_each_of_several_processes_is(dockrion: Any, wait_until: Any) -> None:
     agent(dockrion)
     port = two_ports()
     with dockrion.run("--workers", "2", "--metrics-port", str(port)) as served:
         assert f"  by 2 processes, with metrics on the ports {port} to {port + 1}" in served.out.read_text()
-        addresses = [f"http://localhost:{port + number}" for number in range(2)]
+        addresses = [f"http://127.0.0.1:{port + number}" for number in range(2)]
         for address in addresses:
             wait_until(lambda at=address: answers(at), "the process's own port")
         for _ in range(20):

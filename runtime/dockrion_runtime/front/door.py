@@ -89,7 +89,7 @@ class FrontDoor:
         headers = {name: value for name, value in scope["headers"] if name in _LOOKED_AT}
         try:
             self._check(scope, headers)
-            if self._place.concerns(scope):
+            if self._place.always or scope.get("root_path") or "litestar_app" in scope:
                 scope = self._place.placed(scope, headers)
         except Problem as problem:
             self._problems[str(problem.status)] += 1
@@ -105,6 +105,8 @@ class FrontDoor:
         host = headers.get(b"host")
         if host is not None and not self._hosts.allows(host):
             raise Problem(421, "HOST_NOT_ALLOWED", self._told_of_host(_shown(host)))
+        if b"origin" not in headers and b"sec-fetch-site" not in headers:
+            return  # no browser's
         method = str(scope.get("method", "GET"))  # a WebSocket has none
         # OPTIONS executes nothing: it is how a browser asks which pages may call.
         if method != "OPTIONS" and not self._origins.allows(method, headers):

@@ -47,11 +47,9 @@ class Place:
         self._proxies = [
             ipaddress.ip_network(proxy, strict=False) for proxy in expose.trusted_proxies if proxy != ANY
         ]
-        self._trusts_any = self._any_proxy or bool(self._proxies)
-
-    def concerns(self, scope: Scope) -> bool:
-        """Say whether `placed` would change anything about a request."""
-        return bool(self._public or self._trusts_any or scope.get("root_path") or "litestar_app" in scope)
+        self._trusts_some = self._any_proxy or bool(self._proxies)
+        self.always = bool(self._public or self._trusts_some)
+        """Whether each request is to be placed; otherwise those of an application that mounts the server."""
 
     def placed(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Scope:
         """Return a scope of the server's own whose path is below the prefix.
@@ -61,7 +59,7 @@ class Place:
         mount, path = _mounted(scope)
         forwarded = ""
         placed: dict[str, Any] = {**scope, "root_path": "", "state": {}}
-        if self._trusts_any and self._trusts(scope):
+        if self._trusts_some and self._trusts(scope):
             forwarded = _forwarded(headers)
             proto = headers.get(FORWARDED_PROTO)
             schemes = {b"https": _SECURE, b"http": _PLAIN}.get(proto or b"")
