@@ -14,7 +14,7 @@ from litestar.middleware import DefineMiddleware
 from dockrion_events import BackendUnavailable
 from dockrion_sdk import Dockfile
 
-from .assembly import alive, assemble
+from .assembly import alive, assemble, watching
 from .auth import authenticator
 from .observability.exposition import metrics_route
 from .openapi import assets_router, openapi_config
@@ -55,6 +55,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(alive(service, runs))
+                stack.enter_context(watching(service, runs))
                 if monitor is not None:
                     from .monitor import monitored  # here: who has a server needs no second one
 

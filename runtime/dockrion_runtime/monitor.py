@@ -10,10 +10,10 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-import uvicorn
 from litestar import Litestar
 
 from .auth import Authenticator
+from .forks import ForkSafeServer
 from .observability.exposition import metrics_route
 from .problems import EXCEPTION_HANDLERS
 from .routes import probe_routes
@@ -46,7 +46,7 @@ async def monitored(
         await serving
 
 
-class _Beside(uvicorn.Server):
+class _Beside(ForkSafeServer):
     """A server beside what the process is there for; signals are for that to hear."""
 
     @contextmanager

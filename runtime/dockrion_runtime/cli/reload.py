@@ -14,7 +14,9 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
+from ..output import unblocked_output
 from ..problems import PROBLEM_JSON, overloaded, problem_body
+from ..process import handling
 from .agent import checked_dockfile
 from .environment import environment_file, unset_variables
 from .failure import Teller, told
@@ -87,5 +89,8 @@ def supervise(settings: Settings, teller: Teller) -> int:
     # Set here, because uvicorn resolves the patterns it is given in the working directory.
     config.reload_includes = ["*.py", *(file.name for file in (dockfile.file, env_file) if file is not None)]
     config.reload_excludes = [str(dockfile.directory / name) for name in NOT_WATCHED]
-    ChangeReload(config, target=Worker(settings), sockets=[sock]).run()
+    with unblocked_output():
+        watcher = ChangeReload(config, target=Worker(settings), sockets=[sock])
+        with handling(watcher.signal_handler):  # uvicorn itself does not know a hang-up
+            watcher.run()
     return 0

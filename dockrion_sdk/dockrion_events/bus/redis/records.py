@@ -66,7 +66,8 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 def stored(key: str, reply: list[Any]) -> Stored:
     """Read a script's reply."""
-    status, owner, request, created, started, ended, attempt, last, largest, fence, length, kind, json = reply
+    status, owner, request, created, started, ended, attempt, last, largest, fence, losses, *rest = reply
+    length, kind, json = rest
     sequence = int(last)
     record = RunRecord(
         key=key,
@@ -77,6 +78,7 @@ def stored(key: str, reply: list[Any]) -> Stored:
         started_at=None if started is None else moment(started),
         ended_at=None if ended is None else moment(ended),
         attempt=int(attempt),
+        losses=int(losses),
         first_sequence=sequence - length + 1,
         last_sequence=sequence,
         terminal=None if kind is None else EncodedEvent(type_name(kind), json, sequence),

@@ -8,6 +8,7 @@ ow  owner
 rq  request
 ca  created, sa started, ea ended: microseconds since 1970 by Redis's clock
 at  attempt: how many claims there were; it is the newest one's token
+lo  losses: how many claims were lost that had appended something; missing is 0
 fe  fence: ``<token>:<name>`` of the claim whose right it is, else empty
 pr  process that holds the claim, which is told when the right is gone
 ba  sequence of the last event before that claim's own
@@ -49,13 +50,14 @@ end
 
 _DUMP: Final = """
 local function dump(rec, log)
-  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe')
+  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'lo')
   if not r[1] then return false end
-  r[11] = r[8] == '0' and 0 or redis.call('XLEN', log)
-  r[12], r[13] = false, false
+  r[11] = r[11] or '0'
+  r[12] = r[8] == '0' and 0 or redis.call('XLEN', log)
+  r[13], r[14] = false, false
   if r[6] then
     local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if newest then r[12], r[13] = newest[2][2], newest[2][4] end
+    if newest then r[13], r[14] = newest[2][2], newest[2][4] end
   end
   return r
 end
@@ -218,7 +220,8 @@ CLAIM: Final = Script(
     + """
 local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
-  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx')
+  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx',
+                       'ba', 'lo')
   if not r[1] then return 'gone' end
   if ended(r[1]) then return 'ended' end
   if r[1] == 'running' then
@@ -227,12 +230,16 @@ local function claimed(rec, log, entry, name, idle)
     if idle == '' then return 'held' end
   end
   local token = string.format('%d', r[3] + 1)
-  local fence, started = token .. ':' .. name, r[6] or at
+  local fence, started, losses = token .. ':' .. name, r[6] or at, r[13] or '0'
+  if r[1] == 'running' and tonumber(r[5]) > tonumber(r[12] or '0') then
+    losses = string.format('%d', losses + 1)
+  end
   redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
-             'en', entry, 'ba', r[5], 'sa', started)
+             'en', entry, 'ba', r[5], 'sa', started, 'lo', losses)
   if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
-  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, length, false, false}
+  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, losses, length, false,
+          false}
 end
 local out = {}
 for run = 1, #KEYS / 2 do
