@@ -119,7 +119,7 @@ class Ending:
 
 def _farewell(said: _thread.LockType) -> None:
     try:
-        log.warning("did not end in time, and ends with the process: %s", _what_runs() or "the interpreter")
+        log.warning("did not end in time, and ends with the process: %s", _what_runs())
         end_children()
         flush_output(FAREWELL_SECONDS)
     finally:
@@ -130,10 +130,12 @@ def _what_runs() -> str:
     main = threading.main_thread()
     threads = [one.name for one in threading.enumerate() if not one.daemon and one is not main]
     own = [name for name in threads if not name.startswith(THREAD_NAMES)]
+    frame = sys._current_frames().get(main.ident or 0)
     held = {
         "agents": running_agents(),
         "threads in synchronous code": abandoned_threads(),
         "threads of its own": ", ".join((*own[:5], *(["…"] if own[5:] else []))),
+        "the main thread": frame and f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}",
     }
     return "; ".join(f"{what}: {value}" for what, value in held.items() if value)
 

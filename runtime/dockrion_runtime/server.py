@@ -241,26 +241,32 @@ class Server(ForkSafeServer):
         elif self._ending is None or self._ending.repeated(sig):
             self._end_within(0.0 if self.code else 2 * LAST_SECONDS, 128 + sig)
             self.code = 128 + sig
-            self.should_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin_to_drain, 0.0)
 
     def _end_within(self, seconds: float, code: int = 0) -> None:
         if self._ending is not None:
             self._ending.within(seconds, code)
 
-    def _begin_to_drain(self) -> None:
+    def _begin_to_drain(self, grace: float | None = None) -> None:
+        """Drain, within ``grace`` seconds in place of the Dockfile's; a drain under way is replaced."""
         assert self._loop is not None
-        self._draining = self._loop.create_task(self._drain())
+        if self._draining is not None:
+            self._draining.cancel()
+        self._draining = self._loop.create_task(self._drain(grace))
 
-    async def _drain(self) -> None:
-        grace = self._service.dockfile.expose.shutdown_grace
-        await self._service.idle_within(SETTLING_SECONDS)
-        if executing := self._service.executing:
-            hint = "; press Ctrl-C again to stop now" if self._signal == signal.SIGINT else ""
-            log.info("shutting down: %d executions have up to %g s to end%s", executing, grace, hint)
+    async def _drain(self, grace: float | None) -> None:
+        if grace is None:
+            grace = self._service.dockfile.expose.shutdown_grace
+            await self._service.idle_within(SETTLING_SECONDS)
+            if executing := self._service.executing:
+                hint = "; press Ctrl-C again to stop now" if self._signal == signal.SIGINT else ""
+                log.info("shutting down: %d executions have up to %g s to end%s", executing, grace, hint)
         try:
             await self._service.drain(grace)
-        finally:
-            self.should_exit = True
+        except Exception:
+            log.exception("the end of what is executed failed")
+        self.should_exit = True
 
 
 def bind(host: str, port: int) -> socket.socket:
