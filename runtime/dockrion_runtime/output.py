@@ -138,14 +138,12 @@ class Outlet:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue)
-                parts, size = [self._queue.popleft()], 0
-                while self._queue and size < AT_ONCE:
-                    parts.append(self._queue.popleft())
-                    size += len(parts[-1])
-            data = b"".join(parts)
-            self._write(data)
+                parts = list(self._queue)
+                self._queue.clear()
+            for part in parts:  # each by itself: to a pipe that processes share, a line is then one piece
+                self._write(part)
             with self._changed:
-                self._bytes -= len(data)
+                self._bytes -= sum(map(len, parts))
                 count, self._unreported = self._unreported, 0
                 self._changed.notify_all()
             if count:
