@@ -16,6 +16,13 @@ from contextlib import suppress
 import uvicorn
 
 _servers: weakref.WeakSet[ForkSafeServer] = weakref.WeakSet()
+_listening: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def keep_from_children(sock: socket.socket) -> None:
+    """Let no child of this process have a listening socket, whether it is forked or executes a program."""
+    sock.set_inheritable(False)
+    _listening.add(sock)
 
 
 class ForkSafeServer(uvicorn.Server):
@@ -26,10 +33,7 @@ class ForkSafeServer(uvicorn.Server):
         _servers.add(self)
 
     def descriptors(self) -> Iterator[int]:
-        """Return the file descriptors of the listening sockets and of all connections."""
-        for server in self.servers:
-            for listening in server.sockets:
-                yield listening.fileno()
+        """Return the file descriptors of all connections."""
         for connection in list(self.server_state.connections):
             transport = getattr(connection, "transport", None)
             sock = None if transport is None else transport.get_extra_info("socket")
@@ -38,14 +42,16 @@ class ForkSafeServer(uvicorn.Server):
 
 
 def _forked() -> None:
+    descriptors = [sock.fileno() for sock in list(_listening)]
     for server in list(_servers):
-        for descriptor in server.descriptors():
-            if descriptor >= 0:
-                # Replaced and not closed: what still refers to its number must not meet another file's.
-                with suppress(OSError):
-                    nothing = os.open(os.devnull, os.O_RDWR)
-                    os.dup2(nothing, descriptor, inheritable=False)
-                    os.close(nothing)
+        descriptors += server.descriptors()
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            # Replaced and not closed: what still refers to its number must not meet another file's.
+            with suppress(OSError):
+                nothing = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nothing, descriptor, inheritable=False)
+                os.close(nothing)
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks

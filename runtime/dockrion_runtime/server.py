@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .connection import CONNECTION
-from .forks import ForkSafeServer
+from .forks import ForkSafeServer, keep_from_children
 from .process import INTERRUPTED, LAST_SECONDS, Ending, handling, held_by, leave
 from .service import Service
 from .wires import line
@@ -280,6 +280,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    keep_from_children(sock)
     return sock
 
 
@@ -310,7 +311,7 @@ def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] 
     config = server_config(app, ws_max_size=service.dockfile.expose.max_body_bytes)
     ending = Ending()
     server = Server(config, service, on_started, ending)
-    sock.set_inheritable(False)  # one that another process has passed on is inheritable
+    keep_from_children(sock)  # it may come from another process
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         try:
             runner.run(server.serve(sockets=[sock]))

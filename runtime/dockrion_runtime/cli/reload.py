@@ -14,6 +14,7 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
+from ..forks import keep_from_children
 from ..output import unblocked_output
 from ..problems import PROBLEM_JSON, overloaded, problem_body
 from ..process import handling
@@ -47,6 +48,7 @@ class Worker:
         sys.dont_write_bytecode = True
         assert sockets
         with sockets[0].dup() as spare:  # serving closes the one it is given
+            keep_from_children(spare)
             try:
                 with told(self.settings.verbose) as teller:
                     serve_agent(self.settings, teller, listening=sockets[0], grace=RELOAD_GRACE)
