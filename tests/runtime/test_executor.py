@@ -143,6 +143,27 @@ async def test_a_run_that_was_lost_twice_is_executed_alone() -> None:
         assert kinds(await here.events(two))[-1] == "complete"
 
 
+async def test_runs_that_were_lost_together_are_executed_one_by_one() -> None:
+    agent = Agent()
+    agent.go_on.set()
+    async with house(agent.handler()) as here:
+        keys = [await here.make(f"lost-{number}") for number in range(4)]
+        for _ in range(LOSSES_AMONG_OTHERS):
+            claims: list[Any] = []
+            while len(claims) < len(keys):
+                claims += await here.backend.claim(
+                    "dead", accepted=9, expired=9, lease_seconds=0.2, timeout=1
+                )
+            for claim in claims:
+                last = claim.record.last_sequence
+                event = RestartedEvent(claim.record.attempt) if last else StartedEvent("tested")
+                await here.backend.append(claim, encoded(claim.record.key, [event], after=last))
+        here.executor("restart")
+        for key in keys:
+            assert kinds(await here.events(key))[-1] == "complete"
+    assert (agent.calls, agent.most) == (len(keys), 1)
+
+
 async def test_a_run_that_waits_to_be_alone_is_handed_back_at_the_end() -> None:
     agent = Agent()
     async with house(agent.handler()) as here:

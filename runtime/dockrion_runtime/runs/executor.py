@@ -247,30 +247,27 @@ class Executor:
     def _begin(self, claim: Claim, lost: bool) -> None:
         task = asyncio.get_running_loop().create_task(self._run(claim, lost))
         self._running[task] = claim
+        if self._fate.alone(claim.record) and self._fate.refusal(claim.record, lost=lost) is None:
+            self._alone.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         claim = self._running.pop(task)
+        self._alone.discard(task)
         self._changed.set()
         if not task.cancelled() and task.exception() is not None:
             log.error("run %s: the executor failed", run_id_of(claim.record.key), exc_info=task.exception())
 
     async def _run(self, claim: Claim, lost: bool) -> None:
-        if not self._fate.alone(claim.record) or self._fate.refusal(claim.record, lost=lost):
+        if asyncio.current_task() not in self._alone:
             await self._execute(claim, lost)
             return
-        me = asyncio.current_task()
-        assert me is not None
-        self._alone.add(me)
-        try:
-            async with self._one_alone:
-                if await self._is_alone(claim):
-                    log.info("run %s: executed alone, it was lost before", run_id_of(claim.record.key))
-                    await self._execute(claim, lost)
-                else:
-                    await self._backend.release(claim)
-        finally:
-            self._alone.discard(me)
+        async with self._one_alone:
+            if await self._is_alone(claim):
+                log.info("run %s: executed alone, it was lost before", run_id_of(claim.record.key))
+                await self._execute(claim, lost)
+            else:
+                await self._backend.release(claim)
 
     async def _is_alone(self, claim: Claim) -> bool:
         """Wait until nothing else is executed; False where the run is not to be executed here any more.
