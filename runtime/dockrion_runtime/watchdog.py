@@ -36,6 +36,10 @@ _LEADING: Final = frozenset(
 """Packages whose frames lead from the command to the code that blocks."""
 
 
+_IDLE: Final = frozenset({"asyncio.runners", "selectors"})
+"""Modules in whose code a loop waits for something to do; uvloop's own has no frame."""
+
+
 class WhileBlocked(Protocol):
     """What is done in the loop's place while it is blocked; called from the watchdog's thread."""
 
@@ -98,9 +102,8 @@ class LoopWatch:
             if silent < BLOCKED_SECONDS:
                 continue
             if not told:
-                told = True
-                self._tell(seen, silent)
-            if self._while_blocked is not None:
+                told = self._tell(seen, silent)
+            if told and self._while_blocked is not None:
                 self._while_blocked.blocked(silent)
         if told:
             self._released()
@@ -109,16 +112,18 @@ class LoopWatch:
         if self._while_blocked is not None:
             self._while_blocked.released()
 
-    def _tell(self, seen: int, silent: float) -> None:
+    def _tell(self, seen: int, silent: float) -> bool:
+        """Say what blocks the loop; False where nothing does: the machine has no time for it."""
         frame = sys._current_frames().get(self._loop_thread)
-        if frame is None or self._beats != seen:
-            return
+        if frame is None or self._beats != seen or frame.f_globals.get("__name__") in _IDLE:
+            return False
         stack = blocking_frames(frame)
         log.warning(
             "the event loop has been blocked for %.1f s, and nothing else goes on meanwhile; it is at\n%s",
             silent,
             "".join(stack.format()).rstrip(),
         )
+        return True
 
 
 def blocking_frames(frame: FrameType) -> traceback.StackSummary:

@@ -259,7 +259,8 @@ class Storm:
             try:
                 await instance.ready()
                 break
-            except DidNotStart:
+            except (DidNotStart, TimeoutError):
+                instance.kill()
                 self.figures.counts["starts made again"] += 1
         house.raised(instance)
 
