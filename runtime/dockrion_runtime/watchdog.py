@@ -43,6 +43,9 @@ _IDLE: Final = frozenset({"asyncio.runners", "selectors"})
 class WhileBlocked(Protocol):
     """What is done in the loop's place while it is blocked; called from the watchdog's thread."""
 
+    after: float
+    """After so many seconds of silence it is done."""
+
     def blocked(self, seconds: float) -> None:
         """The loop has been blocked for so long; called again every `BEAT_SECONDS`."""
 
@@ -88,28 +91,24 @@ class LoopWatch:
         self._timer = self._loop.call_at(self._due, self._beat)
 
     def _watch(self) -> None:
-        seen, silent, told, last = -1, 0.0, False, time.monotonic()
+        seen, silent, told, acting, last = -1, 0.0, False, False, time.monotonic()
         while not self._over.wait(BEAT_SECONDS):
             now = time.monotonic()
             passed, last = min(now - last, 2 * BEAT_SECONDS), now
             if self._beats != seen:
                 seen, silent = self._beats, 0.0
-                if told:
-                    told = False
-                    self._released()
+                told = False
+                if acting and self._while_blocked is not None:
+                    acting = False
+                    self._while_blocked.released()
                 continue
             silent += passed
-            if silent < BLOCKED_SECONDS:
-                continue
-            if not told:
+            if silent >= BLOCKED_SECONDS and not told:
                 told = self._tell(seen, silent)
-            if told and self._while_blocked is not None:
+            if self._while_blocked is not None and silent >= self._while_blocked.after:
+                acting = True
                 self._while_blocked.blocked(silent)
-        if told:
-            self._released()
-
-    def _released(self) -> None:
-        if self._while_blocked is not None:
+        if acting and self._while_blocked is not None:
             self._while_blocked.released()
 
     def _tell(self, seen: int, silent: float) -> bool:

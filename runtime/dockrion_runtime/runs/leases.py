@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from dockrion_events import BackendUnavailable
 from dockrion_events.bus import Claim, EventBackend
 
 log = logging.getLogger("dockrion")
@@ -34,6 +34,7 @@ class LeaseKeeper:
         self._open_another = open_another
         self._claims = claims
         self._lease_seconds = lease_seconds
+        self.after: float = min(1.0, lease_seconds / 3)
         self._longest = longest
         self._runner: asyncio.Runner | None = None
         self._backend: EventBackend | None = None
@@ -52,8 +53,8 @@ class LeaseKeeper:
             self._runner = asyncio.Runner()
         try:
             self._runner.run(self._renew(claims))
-        except (BackendUnavailable, TimeoutError) as error:
-            log.warning("the leases could not be renewed while the event loop is blocked: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever the store raises, the watch goes on
+            log.warning("the leases could not be renewed while the event loop is blocked: %r", error)
 
     def released(self) -> None:
         """Close what was opened."""
@@ -63,7 +64,8 @@ class LeaseKeeper:
         if runner is not None:
             with runner:
                 if backend is not None:
-                    runner.run(backend.close())
+                    with suppress(Exception):
+                        runner.run(backend.close())
 
     async def _renew(self, claims: list[Claim]) -> None:
         async with asyncio.timeout(self._lease_seconds):
