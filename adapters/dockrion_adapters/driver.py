@@ -32,6 +32,11 @@ class Driver:
         return getattr(self.adapter, "keeps_threads", True)
 
     @property
+    def forgets_threads(self) -> bool:
+        """Whether conversations are kept in the memory of this process alone."""
+        return getattr(self.adapter, "forgets_threads", False)
+
+    @property
     def resumes(self) -> bool:
         """Whether a run can go on from what its other executions left behind."""
         return self._resuming is not None

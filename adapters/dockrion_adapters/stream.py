@@ -87,6 +87,7 @@ class EventStream(Generic[T]):
         "_loop",
         "_metadata",
         "_next",
+        "_opened",
         "_output_refused",
         "_ready",
         "_run",
@@ -118,6 +119,7 @@ class EventStream(Generic[T]):
         self._sequence = 0
         self._first: Event | None = None
         self._exit: Exit | None = None
+        self._opened: Exit | None = None
         self._task: asyncio.Task[Outcome] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started_at = 0.0
@@ -174,6 +176,15 @@ class EventStream(Generic[T]):
         """
         self._sequence = after
         self._first = RestartedEvent(attempt)
+
+    def take_opening(self) -> list[T]:
+        """Return the first event by itself, before the agent begins; `wait` starts the agent then.
+
+        Only before the first iteration.
+        """
+        self._opened = exit_ = self._new_exit()
+        exit_.push(self._first or StartedEvent(self._agent_name, self._framework))
+        return exit_.take()
 
     # -- one by one ----------------------------------------------------------------------------
 
@@ -255,9 +266,10 @@ class EventStream(Generic[T]):
         return batch
 
     def _start(self) -> Exit:
-        exit_ = self._new_exit()
+        exit_ = self._opened or self._new_exit()
         early = self._context.queue.drain()  # what the owner of the context emitted before
-        exit_.push(self._first or StartedEvent(self._agent_name, self._framework))
+        if self._opened is None:
+            exit_.push(self._first or StartedEvent(self._agent_name, self._framework))
         for event in early:
             if event.type not in MANDATORY:
                 exit_.push(event)
@@ -298,7 +310,7 @@ class EventStream(Generic[T]):
         """End a stream that has failed or was cancelled with this terminal event."""
         self._ended = True
         if self._exit is None:
-            self._exit = self._new_exit()
+            self._exit = self._opened or self._new_exit()
         return self._exit.take(self._exit.encoded(event))
 
     def ask_heartbeat(self) -> None:
@@ -355,6 +367,11 @@ class EventStream(Generic[T]):
         if task is not None and not task.done() and self._loop is not None and not self._loop.is_closed():
             assert self._exit is not None
             self._loop.call_soon_threadsafe(_abandon, task, self._exit)
+
+
+def running_agents() -> int:
+    """Return how many agents are being executed in this process, in tasks of streams; from any thread."""
+    return len(_running)
 
 
 def _abandon(task: asyncio.Task[Any], exit_: Exit) -> None:

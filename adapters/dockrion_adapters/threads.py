@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +17,12 @@ from .errors import NoWorkerThreads
 T = TypeVar("T")
 
 MAX_THREADS: Final = 256
+THREAD_NAMES: Final = "dockrion-worker"
+"""What the names of worker threads begin with."""
 
 _pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+_working: dict[object, tuple[WorkerPool, StreamContext]] = {}
+"""One entry for each worker thread of this process that works for an execution."""
 
 
 class WorkerPool(ThreadPoolExecutor):
@@ -29,21 +34,20 @@ class WorkerPool(ThreadPoolExecutor):
     """
 
     def __init__(self, max_workers: int = MAX_THREADS) -> None:
-        super().__init__(max_workers, thread_name_prefix="dockrion-worker")
+        super().__init__(max_workers, thread_name_prefix=THREAD_NAMES)
         self._size = max_workers
-        self._working: dict[object, StreamContext] = {}
         _pools.add(self)
 
     @property
     def abandoned(self) -> int:
         """How many threads work for an execution that was cancelled."""
-        return sum(context.cancelled for context in list(self._working.values()))
+        return sum(context.cancelled for pool, context in list(_working.values()) if pool is self)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         context = get_current_context()
         if context is None:
             return super().submit(fn, *args, **kwargs)
-        if len(self._working) >= self._size and self.abandoned >= self._size:
+        if len(_working) >= self._size and self.abandoned >= self._size:
             raise NoWorkerThreads(
                 f"all {self._size} worker threads are held by cancelled code that has not returned"
             )
@@ -53,16 +57,35 @@ class WorkerPool(ThreadPoolExecutor):
         self, context: StreamContext, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> T:
         key = object()
-        self._working[key] = context
+        _working[key] = (self, context)
         try:
             return fn(*args, **kwargs)
         finally:
-            del self._working[key]
+            _working.pop(key, None)
+
+
+def _forked() -> None:
+    """Make the pools anew in a forked child, which has none of their threads.
+
+    They would pass for idle ones, and what is submitted would wait for them for ever.
+    """
+    _working.clear()
+    for pool in list(_pools):
+        WorkerPool.__init__(pool, pool._size)
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_forked)
 
 
 def abandoned_threads() -> int:
     """Return how many worker threads of this process work for cancelled executions."""
-    return sum(pool.abandoned for pool in list(_pools))
+    return sum(context.cancelled for _, context in list(_working.values()))
+
+
+def working_threads() -> int:
+    """Return how many worker threads of this process work for executions, cancelled or not."""
+    return len(_working)
 
 
 async def run_in_thread(pool: WorkerPool, function: Callable[[], T]) -> T:

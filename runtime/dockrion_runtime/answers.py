@@ -10,7 +10,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from dockrion_events.bus import RunStatus
 
-Readiness: TypeAlias = Literal["ready", "starting", "shutting down", "store unavailable"]
+Readiness: TypeAlias = Literal[
+    "ready", "starting", "shutting down", "store unavailable", "too many abandoned threads"
+]
 Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 

@@ -15,7 +15,7 @@ from litestar.middleware import DefineMiddleware
 from dockrion_events import BackendUnavailable
 from dockrion_sdk import Dockfile, load_dockfile
 
-from .assembly import alive, assemble
+from .assembly import alive, assemble, watching
 from .auth import authenticator
 from .front import AgentApp, FrontDoor
 from .front.origins import normal_origin
@@ -73,6 +73,7 @@ def create_app(
                 for warning in guard.warnings if guard else ():
                     log.warning("%s", warning)
                 await stack.enter_async_context(alive(service, runs))
+                stack.enter_context(watching(service, runs))
                 if monitor is not None:
                     from .monitor import monitored  # here: who has a server needs no second one
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from dockrion_sdk import Dockfile, load
 
@@ -14,6 +14,7 @@ from .redaction import redactor
 from .runs.ids import id_generator
 from .runs.service import Runs, event_backend
 from .service import Service
+from .watchdog import LoopWatch
 
 
 def assemble(
@@ -61,3 +62,11 @@ async def alive(service: Service, runs: Runs | None) -> AsyncIterator[None]:
             yield
         finally:
             service.ready = False
+
+
+@contextmanager
+def watching(service: Service, runs: Runs | None) -> Iterator[None]:
+    """Within the block, on the event loop: say what blocks the loop, and renew leases in its place."""
+    keeper = None if runs is None else runs.lease_keeper()
+    with LoopWatch(service.observability.meter.loop_lag, keeper):
+        yield

@@ -10,9 +10,8 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-import uvicorn
-
 from .auth import Authenticator
+from .forks import ForkSafeServer
 from .front import AgentApp, FrontDoor
 from .observability.exposition import metrics_route
 from .private import PRIVATE_HEADERS
@@ -49,7 +48,7 @@ async def monitored(
         await serving
 
 
-class _Beside(uvicorn.Server):
+class _Beside(ForkSafeServer):
     """A server beside what the process is there for; signals are for that to hear."""
 
     @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
@@ -15,33 +17,41 @@ from litestar import Litestar
 from litestar.types import ASGIApp
 
 from .edge import Edge
-from .process import held_by, leave
+from .forks import ForkSafeServer, keep_from_children
+from .process import INTERRUPTED, LAST_SECONDS, Ending, handling, held_by, leave
 from .service import Service
 from .uvicorn_hooks import SocketProtocol, guarded
 
 SETTLING_SECONDS: Final = 0.05
 """How long responses that are complete get to be taken off the books before anything is said."""
 
-LAST_SECONDS: Final = 0.3
+CLOSING_SECONDS: Final = 0.3
 """How long uvicorn waits for connections to close once everything has been told to end."""
 
 log = logging.getLogger("dockrion")
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server with a drain: the first signal refuses new work and lets streams end."""
+class Server(ForkSafeServer):
+    """uvicorn's server with a drain: the first signal refuses new work and lets streams end.
+
+    ``ending``, where given, ends the process in time once there was a signal. ``code`` is the exit code.
+    """
 
     def __init__(
         self,
         config: uvicorn.Config,
         service: Service,
         on_started: Callable[[], None] | None = None,
+        ending: Ending | None = None,
     ) -> None:
         super().__init__(config)
         self._service = service
         self._on_started = on_started
+        self._ending = ending
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._signal: int | None = None
+        self.code: int = 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -62,26 +72,53 @@ class Server(uvicorn.Server):
             self._service.edge.look_at_descriptors()
         return await super().on_tick(counter)
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with handling(self.handle_exit):
+            yield
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; a second signal ends the process without waiting."""
-        if self._loop is None or self._service.draining:
-            super().handle_exit(sig, frame)
-            return
-        self._service.draining = True
-        self._loop.call_soon_threadsafe(self._begin_to_drain)
-
-    def _begin_to_drain(self) -> None:
-        assert self._loop is not None
-        self._draining = self._loop.create_task(self._drain())
-
-    async def _drain(self) -> None:
+        """Begin to drain; a second signal ends the process without waiting, a third one at once."""
         grace = self._service.dockfile.expose.shutdown_grace
-        if not await self._service.idle_within(SETTLING_SECONDS):
-            log.info("shutting down: %d executions have up to %g s to end", self._service.active, grace)
+        if self._signal is None:
+            self._signal = sig
+            self._end_within(grace + LAST_SECONDS)
+            if self._ending is not None:
+                self._ending.repeated(sig)
+            if self._loop is None:
+                self.should_exit = True
+                return
+            self._service.draining = True
+            self._loop.call_soon_threadsafe(self._begin_to_drain)
+        elif self._ending is None or self._ending.repeated(sig):
+            self._end_within(0.0 if self.code else 2 * LAST_SECONDS, 128 + sig)
+            self.code = 128 + sig
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin_to_drain, 0.0)
+
+    def _end_within(self, seconds: float, code: int = 0) -> None:
+        if self._ending is not None:
+            self._ending.within(seconds, code)
+
+    def _begin_to_drain(self, grace: float | None = None) -> None:
+        """Drain, within ``grace`` seconds in place of the Dockfile's; a drain under way is replaced."""
+        assert self._loop is not None
+        if self._draining is not None:
+            self._draining.cancel()
+        self._draining = self._loop.create_task(self._drain(grace))
+
+    async def _drain(self, grace: float | None) -> None:
+        if grace is None:
+            grace = self._service.dockfile.expose.shutdown_grace
+            await self._service.idle_within(SETTLING_SECONDS)
+            if executing := self._service.executing:
+                hint = "; press Ctrl-C again to stop now" if self._signal == signal.SIGINT else ""
+                log.info("shutting down: %d executions have up to %g s to end%s", executing, grace, hint)
         try:
             await self._service.drain(grace)
-        finally:
-            self.should_exit = True
+        except Exception:
+            log.exception("the end of what is executed failed")
+        self.should_exit = True
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -95,7 +132,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    sock.set_inheritable(True)
+    keep_from_children(sock)
     return sock
 
 
@@ -114,7 +151,7 @@ def server_config(app: ASGIApp, edge: Edge | None = None, **options: Any) -> uvi
         ws=SocketProtocol,
         ws_max_size=edge.message_bytes,
         ws_per_message_deflate=edge.limits.compression,
-        timeout_graceful_shutdown=LAST_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
+        timeout_graceful_shutdown=CLOSING_SECONDS,  # type: ignore[arg-type]  # any number of seconds will do
         log_config=None,
         access_log=False,
         reset_contextvars=True,  # or one request's ids are in the context of the next on its connection
@@ -130,7 +167,9 @@ def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] 
     """
     service: Service = app.state.service
     config = server_config(app, service.edge)
-    server = Server(config, service, on_started)
+    ending = Ending()
+    server = Server(config, service, on_started, ending)
+    keep_from_children(sock)  # it may come from another process
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         try:
             runner.run(server.serve(sockets=[sock]))
@@ -138,8 +177,11 @@ def serve(app: Litestar, sock: socket.socket, *, on_started: Callable[[], None] 
             if app.state.startup_error is not None:
                 raise app.state.startup_error from None
             raise
+        ending.last(server.code)
         held = held_by(runner)
         if held:
             log.warning("%s; they end with the process", held)
-            leave(0)
-    return 0
+            leave(server.code)
+    if server.code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return server.code

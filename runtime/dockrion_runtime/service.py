@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from litestar import Request
 
-from dockrion_adapters import Adapter, DescribesInput, Driver, WorkerPool
+from dockrion_adapters import Adapter, DescribesInput, Driver, WorkerPool, abandoned_threads
+from dockrion_adapters.threads import MAX_THREADS, working_threads
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
 from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 from dockrion_events.forms import Form
@@ -30,7 +31,6 @@ from .wire import body_at_hand, body_of, header, query, refuse_other_bodies
 
 log = logging.getLogger("dockrion")
 
-MAX_THREADS: Final = 256
 BODY_SECONDS: Final = 30.0
 LAST_WORDS_SECONDS: Final = 0.3
 """Seconds in which streams that the shutdown ended may still send their last event."""
@@ -76,7 +76,7 @@ class Service:
         self.observability: Observability = observability or Observability()
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
-        self.agent = Driver(adapter, WorkerPool(MAX_THREADS))
+        self.agent = Driver(adapter, WorkerPool())
         self.ready = False
         self.draining = False
         self.runs: RunsOfService | None = None
@@ -177,8 +177,11 @@ class Service:
         if not self.ready:
             raise not_started()
         limit = self.dockfile.expose.max_concurrent
-        if self._active >= limit:
-            raise overloaded(f"all {limit} places for executions are taken; try again in a moment")
+        if self._active + working_threads() >= limit:  # which is quick; abandoned ones have to be counted
+            abandoned = abandoned_threads()
+            if self._active + abandoned >= limit:
+                held = f", {abandoned} by cancelled code that has not returned" if abandoned else ""
+                raise overloaded(f"all {limit} places for executions are taken{held}; try again in a moment")
         self._active += 1
         self._idle.clear()
 
@@ -190,8 +193,13 @@ class Service:
 
     @property
     def active(self) -> int:
-        """How many executions there are."""
+        """How many invocations and direct streams there are."""
         return self._active
+
+    @property
+    def executing(self) -> int:
+        """How many executions there are, of runs too."""
+        return self._active + (0 if self.runs is None else self.runs.info().executing or 0)
 
     def execute(
         self, payload: Any, config: dict[str, Any], context: StreamContext, form: Form = as_sse
@@ -261,9 +269,16 @@ class Service:
             return "shutting down"
         if not self.ready:
             return "starting"
+        if abandoned_threads() >= self.abandoned_limit:
+            return "too many abandoned threads"
         if self.runs is not None and not await self.runs.reachable():
             return "store unavailable"
         return "ready"
+
+    @property
+    def abandoned_limit(self) -> int:
+        """How many abandoned threads are too many: half of all, or one for each place for executions."""
+        return max(1, min(MAX_THREADS // 2, self.dockfile.expose.max_concurrent))
 
     # -- the end of the server -----------------------------------------------------------------
 

@@ -155,6 +155,11 @@ class Execution(Generic[T]):
                 watcher.enter()
         return self._stream.wait()
 
+    def take_opening(self) -> list[T]:
+        """Return the first event by itself, before the agent begins; only before the first `wait`."""
+        batch: list[T] = self._stream.take_opening()
+        return batch
+
     @property
     def closing(self) -> bool:
         """Whether the agent emits nothing more: only its end is still to come, or has come."""

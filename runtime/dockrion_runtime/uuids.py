@@ -34,4 +34,5 @@ def _forget() -> None:
     _drawn = iter(())
 
 
-os.register_at_fork(after_in_child=_forget)  # or parent and child would give the same names
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_forget)  # or parent and child would give the same names

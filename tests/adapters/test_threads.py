@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dockrion_adapters import NoWorkerThreads, WorkerPool, abandoned_threads
-from dockrion_adapters.threads import run_in_thread
+from dockrion_adapters.threads import run_in_thread, working_threads
 from dockrion_events import StreamContext, context_scope, get_current_context
 
 PATIENCE = 20.0
@@ -65,7 +65,7 @@ def test_work_outside_of_executions_is_not_counted(pool: WorkerPool) -> None:
     work = Held()
     future = pool.submit(work)
     assert work.begun.wait(PATIENCE)
-    assert (pool.abandoned, pool._working) == (0, {})
+    assert (pool.abandoned, working_threads()) == (0, 0)
     work.release.set()
     assert future.result(PATIENCE) == "returned"
 

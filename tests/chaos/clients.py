@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .ledger import TERMINAL, Figures, Seen, faults_of_log
 from .processes import Instance
@@ -16,6 +17,10 @@ SILENCE = 3.0
 """Heartbeats come every second; after so much silence a subscriber goes elsewhere."""
 
 RUN_PATIENCE = 90.0
+GUILTY_PATIENCE = 300.0
+"""A run that takes each of its executors along is executed six times, and waits for its neighbours."""
+
+NOBODY: Mapping[str, float] = {}
 HONEST_ENDS = {
     "complete",
     "cancelled",
@@ -74,23 +79,31 @@ class Plan:
     """One run as its client wants it."""
 
     run: str
-    payload: dict[str, float]
+    payload: dict[str, Any]
     joins: Sequence[float]  # seconds after the creation at which subscribers come
     leaves: Sequence[int]  # after how many events each of them breaks its own connection, once
     cancel_after: float | None
 
 
-def planned(rng: random.Random, run: str, subscribers: int) -> Plan:
-    """Draw a run."""
+def planned(
+    rng: random.Random, run: str, subscribers: int, misbehaving: Mapping[str, float] = NOBODY
+) -> Plan:
+    """Draw a run; ``misbehaving`` says in which part of them an agent does so, and how."""
     tokens = rng.randint(30, 120)
-    payload = {"tokens": tokens, "burst": rng.choice([1, 2, 5]), "pause": rng.uniform(0.02, 0.06)}
-    return Plan(
-        run,
-        payload,
-        [rng.choice([0.0, 0.0, rng.uniform(0.0, 2.0)]) for _ in range(subscribers)],
-        [rng.choice([0, rng.randint(1, tokens)]) for _ in range(subscribers)],
-        rng.uniform(0.0, 2.0) if rng.random() < 0.05 else None,
-    )
+    payload: dict[str, Any] = {
+        "tokens": tokens,
+        "burst": rng.choice([1, 2, 5]),
+        "pause": rng.uniform(0.02, 0.06),
+    }
+    how = rng.choices([None, *misbehaving], [1 - sum(misbehaving.values()), *misbehaving.values()])[0]
+    if how is not None:
+        payload["misbehaves"] = how
+    joins = [rng.choice([0.0, 0.0, rng.uniform(0.0, 2.0)]) for _ in range(subscribers)]
+    leaves = [rng.choice([0, rng.randint(1, tokens)]) for _ in range(subscribers)]
+    cancel_after = rng.uniform(0.0, 2.0) if rng.random() < 0.05 else None
+    if how == "hang":
+        cancel_after = rng.uniform(4.0, 8.0)  # nothing else would end it soon
+    return Plan(run, payload, joins, leaves, cancel_after)
 
 
 class Client:
@@ -111,7 +124,8 @@ class Client:
         cancelling = asyncio.create_task(self._cancel())
         seen = [Seen() for _ in plan.joins]
         try:
-            async with asyncio.timeout(RUN_PATIENCE):
+            guilty = plan.payload.get("misbehaves") == "exit for ever"
+            async with asyncio.timeout(GUILTY_PATIENCE if guilty else RUN_PATIENCE):
                 await asyncio.gather(
                     cancelling,
                     *(self._subscribe(*one) for one in zip(seen, plan.joins, plan.leaves, strict=True)),
@@ -137,6 +151,11 @@ class Client:
         end = figures.end_of(frames[-1]) if frames else "nothing"
         if end not in HONEST_ENDS or (end == "cancelled" and plan.cancel_after is None):
             self._fault(f"it ended in {end}")
+        misbehaves = plan.payload.get("misbehaves")
+        if misbehaves is not None:
+            self._counts[f"runs that {misbehaves}"] += 1
+        if end == "complete" and misbehaves in ("hang", "exit for ever"):
+            self._fault(f"it ended in complete, and {misbehaves}s")
         return b"\n".join(log.values())
 
     def _fault(self, text: str) -> None:

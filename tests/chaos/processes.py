@@ -116,7 +116,7 @@ def project(
         streaming = {"backend": "redis", **streaming, "redis": {"url": redis, **streaming.get("redis", {})}}
     dockfile = {
         "version": "1.0",
-        "agent": {"name": name, "handler": "agent:handle"},
+        "agent": {"name": name, "handler": "agent:handle"} | sections.pop("agent", {}),
         "expose": {"host": "127.0.0.1", **sections.pop("expose", {})},
         "streaming": streaming,
         **sections,

@@ -8,9 +8,9 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,33 @@ to two seconds, and a SIGKILL then takes what it had acknowledged: a failure of 
 """
 
 AGENT = """
-import asyncio, os, pathlib
+import asyncio, os, pathlib, time
 
-begun = pathlib.Path(__file__).with_name("begun.txt")
+here = pathlib.Path(__file__).parent
+begun = here / "begun.txt"
+
+async def misbehave(how, run):
+    if how == "block":
+        time.sleep(2)
+    elif how == "exit for ever":
+        os._exit(9)
+    elif how == "exit":
+        marker = here / f"{run}.exited"
+        if not marker.exists():
+            marker.touch()
+            os._exit(9)
+    while how == "hang":
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
 
 async def handle(payload, context):
     with begun.open("a") as file:
         file.write(f"{context.run_id}\\n")
     for number in range(int(payload["tokens"])):
+        if number == payload["tokens"] // 2:
+            await misbehave(payload.get("misbehaves"), context.run_id)
         await context.emit_token(f"{os.getpid()}:{number} " + "x" * (number % 200))
         if number % payload["burst"] == 0:
             await asyncio.sleep(payload["pause"])
@@ -54,11 +73,21 @@ class Size:
     stopped: int
     runs_at_once: int = 10
     subscribers: int = 3
+    misbehaving: Mapping[str, float] = field(
+        default_factory=lambda: {"block": 0.02, "exit": 0.02, "hang": 0.01}
+    )
+    """How an agent misbehaves, and in which part of the runs."""
     pause: tuple[float, float] = (0.8, 2.0)
 
 
 SHORT = Size(servers_killed=11, workers_killed=2, redis_killed=3, stopped=2)
-LONG = Size(servers_killed=200, workers_killed=20, redis_killed=50, stopped=24)
+LONG = Size(
+    servers_killed=200,
+    workers_killed=20,
+    redis_killed=50,
+    stopped=24,
+    misbehaving={"block": 0.02, "exit": 0.02, "hang": 0.01, "exit for ever": 0.002},
+)
 
 
 class Storm:
@@ -77,6 +106,7 @@ class Storm:
         self._digests: dict[str, str] = {}
         self._over = asyncio.Event()
         self._tending: set[asyncio.Task[None]] = set()
+        self._keeping: asyncio.Task[None] | None = None
 
     def _house(self, folder: Path, policy: str) -> House:
         project(
@@ -117,6 +147,8 @@ class Storm:
                 await asyncio.gather(
                     *(self._raise(house, one, 0.0) for house in self._houses for one in house.instances)
                 )
+                self._keeping = asyncio.create_task(self._keep_up())
+                self._tending.add(self._keeping)
                 yield
             finally:
                 for task in self._tending:
@@ -133,7 +165,8 @@ class Storm:
         while not self._over.is_set():
             count += 1
             run = f"{house.policy}-{number}-{count}"
-            client = Client(house, planned(rng, run, self._size.subscribers), rng)
+            plan = planned(rng, run, self._size.subscribers, self._size.misbehaving)
+            client = Client(house, plan, rng)
             self._digests[run] = hashlib.sha256(await client.see_through()).hexdigest()
 
     async def _look_again(self) -> None:
@@ -181,7 +214,7 @@ class Storm:
                     f"{number}/{len(acts)} attacks, {counts['runs']} runs, {counts['delivered']} events "
                     f"delivered, {counts['reconnects']} reconnects, {len(self.figures.faults)} faults"
                 )
-        for task in list(self._tending):
+        for task in [task for task in self._tending if task is not self._keeping]:
             await task
 
     async def _strike(self, act: str) -> None:
@@ -226,9 +259,21 @@ class Storm:
             try:
                 await instance.ready()
                 break
-            except DidNotStart:
+            except (DidNotStart, TimeoutError):
+                instance.kill()
                 self.figures.counts["starts made again"] += 1
         house.raised(instance)
+
+    async def _keep_up(self) -> None:
+        """Start the processes anew that an agent has taken along."""
+        while True:
+            await asyncio.sleep(0.05)
+            for house in self._houses:
+                for instance in [one for one in house.up if one.process.poll() is not None]:
+                    house.up.discard(instance)
+                    house.note_kill(instance)
+                    self.figures.counts["taken along"] += 1
+                    self._tend(self._raise(house, instance, 0.0))
 
     async def _wake(self, house: House, instance: Instance) -> None:
         await asyncio.sleep(STOPPED_SECONDS)

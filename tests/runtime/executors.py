@@ -42,7 +42,13 @@ class House:
 
     def executor(self, on_lost: str = "fail", *, slots: int = 8, lease: float = LEASE) -> Executor:
         """Return an executor that has been started."""
-        made = Executor(self.backend, self.runs, max_concurrent=slots, lease_seconds=lease, on_lost=on_lost)
+        made = Executor(
+            self.backend,
+            self.runs,
+            max_concurrent=slots,
+            lease_seconds=lease,
+            on_lost=on_lost,
+        )
         self._executors.append(made)
         made.start()
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast, overload
@@ -98,6 +99,15 @@ class LangGraphAdapter:
         """Whether executions with the same ``thread_id`` may belong together; False where nothing is kept."""
         graph = self._loaded().ready
         return graph is None or bool(graph.checkpointer)
+
+    @property
+    def forgets_threads(self) -> bool:
+        """Whether the checkpointer keeps conversations in the memory of this process alone."""
+        module = sys.modules.get("langgraph.checkpoint.memory")  # who has one of its savers has imported it
+        graph = self._loaded().ready
+        return (
+            module is not None and graph is not None and isinstance(graph.checkpointer, module.InMemorySaver)
+        )
 
     async def __aenter__(self) -> Self:
         await self._loaded().open()

@@ -10,10 +10,11 @@ follower gets is what is in the log. The first terminal event wins and is the la
 from __future__ import annotations
 
 import asyncio
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, Self, TypeAlias
 
 import msgspec
 
@@ -35,7 +36,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A run as it was when it was read. Times are UTC, by the backend's clock.
 
     ``key`` names the run within the backend. ``request`` is what the run's creator gave, and nobody
-    else reads it. ``attempt`` counts the claims so far. ``first_sequence`` is that of the oldest
+    else reads it. ``attempt`` counts the claims so far, and ``losses`` those whose lease expired after their
+    holder had appended something. ``first_sequence`` is that of the oldest
     event that is still kept, ``last_sequence`` that of the newest; of a log without events they are
     1 and 0. ``terminal`` is the terminal event. ``epoch`` is that of the last event, see `Cursor`; an
     empty string where the store has none.
@@ -49,6 +51,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     attempt: int = 0
+    losses: int = 0
     first_sequence: int = 1
     last_sequence: int = 0
     terminal: EncodedEvent | None = None
@@ -110,6 +113,15 @@ class Claim:
         self.record: RunRecord = record
         self.token: int = token
         self.revoked: asyncio.Future[str] = revoked
+
+    def twin(self) -> Self:
+        """Return the same right for another backend of the same store, on the running loop.
+
+        Only to `EventBackend.renew` it, where the loop of this claim is blocked. It is revoked by itself.
+        """
+        twin = copy.copy(self)
+        twin.revoked = asyncio.get_running_loop().create_future()
+        return twin
 
     def revoke(self, why: str) -> None:
         """Make it known that the right is gone; for backends, on the claim's loop."""

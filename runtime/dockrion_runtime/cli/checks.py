@@ -21,9 +21,11 @@ from ..auth import Authenticator, authenticator
 from ..redaction import redactor
 from ..runs.service import event_backend
 from ..server import bind
+from ..service import Service
 from .announce import address, auth_line, is_loopback, reach
 from .environment import environment_file, unset_variables
 from .failure import Failure, describe
+from .serving import memory_note
 from .waiting import waiting
 
 OURS: Final = "dockrion-sdk"
@@ -158,14 +160,13 @@ def _secrets(dockfile: Dockfile, env: Mapping[str, str]) -> Check:
 def _agent(dockfile: Dockfile) -> Check:
     name = dockfile.agent.name
 
-    async def start() -> str:
-        service = create_app(dockfile).state.service
+    async def start() -> tuple[str, str | None]:
+        service: Service = create_app(dockfile).state.service
         async with service.agent.lifetime():
-            framework: str = service.agent.adapter.framework
-            return framework
+            return service.agent.adapter.framework, memory_note(service, dockfile)
 
     try:
-        framework = asyncio.run(start())
+        framework, note = asyncio.run(start())
     except DockfileError as error:
         first = error.problems[0]
         fix = (
@@ -180,6 +181,9 @@ def _agent(dockfile: Dockfile) -> Check:
             f"{name} cannot start: {describe(error)}",
             "`dockrion validate --verbose` says more",
         )
+    if note is not None:
+        what, _, fix = note.partition("; ")
+        return Check("agent", "warning", f"{name} ({framework}) loads; {what}", fix)
     return Check("agent", "ok", f"{name} ({framework}) loads")
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -45,10 +45,10 @@ class Teller:
         self.redact: Callable[[str], str] = str
 
     def say(self, text: str) -> None:
-        """Write lines to stderr."""
-        print(
-            "\n".join(printable(self.redact(line)) for line in text.splitlines()), file=sys.stderr, flush=True
-        )
+        """Write lines to stderr, if somebody reads it."""
+        lines = [printable(self.redact(line)) for line in text.splitlines()]
+        with suppress(BrokenPipeError):
+            print("\n".join(lines), file=sys.stderr, flush=True)
 
     def failure(self, error: BaseException) -> int:
         """Tell of a failure and return the exit code it stands for."""
@@ -114,14 +114,29 @@ def told(verbose: bool = False, as_json: bool = False) -> Iterator[Teller]:
     teller = Teller(verbose, as_json)
     try:
         yield teller
+        if sys.stdout is not None:
+            sys.stdout.flush()  # or a reader that has gone would be noticed by the interpreter
     except (typer.Exit, typer.BadParameter):
         raise
-    except BrokenPipeError:
-        # Whoever read stdout has gone (`| head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         teller.say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the last stop
-        raise typer.Exit(teller.failure(error)) from None
+        if _reader_has_gone(error):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            raise typer.Exit(FAILED) from None
+        code = FAILED
+        with suppress(BrokenPipeError):
+            code = teller.failure(error)
+        raise typer.Exit(code) from None
+
+
+def _reader_has_gone(error: BaseException) -> bool:
+    """Whether nobody reads stdout any more (`| head`): then nobody is left to tell.
+
+    rich turns the broken pipe into an exit of its own.
+    """
+    return isinstance(error, BrokenPipeError) or (
+        isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
+    )

@@ -6,6 +6,7 @@ of the request, the run and the trace that a line belongs to are added to it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -46,8 +47,12 @@ class Log:
         self.handler.setFormatter(_for_people(self._redact) if people else _for_programs(self._redact))
 
     def awaited(self, record: logging.LogRecord) -> bool:
-        """Say whether a record of uvicorn's is worth showing."""
-        return not (self.starting and record.module == "on")
+        """Say whether a record of uvicorn's is worth showing.
+
+        Requests that it cancels at the end are no faults: another line says how many there are.
+        """
+        cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+        return not (cancelled or (self.starting and record.module == "on"))
 
 
 def log_to_stderr(teller: Teller, *, level: int = logging.INFO, failures: bool = True) -> Log:

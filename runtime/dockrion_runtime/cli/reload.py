@@ -14,7 +14,10 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
+from ..forks import keep_from_children
+from ..output import unblocked_output
 from ..problems import PROBLEM_HEADERS, overloaded, problem_body
+from ..process import handling
 from .agent import checked_dockfile
 from .environment import environment_file, unset_variables
 from .failure import Teller, told
@@ -45,6 +48,7 @@ class Worker:
         sys.dont_write_bytecode = True
         assert sockets
         with sockets[0].dup() as spare:  # serving closes the one it is given
+            keep_from_children(spare)
             try:
                 with told(self.settings.verbose) as teller:
                     serve_agent(self.settings, teller, listening=sockets[0], grace=RELOAD_GRACE)
@@ -87,5 +91,8 @@ def supervise(settings: Settings, teller: Teller) -> int:
     # Set here, because uvicorn resolves the patterns it is given in the working directory.
     config.reload_includes = ["*.py", *(file.name for file in (dockfile.file, env_file) if file is not None)]
     config.reload_excludes = [str(dockfile.directory / name) for name in NOT_WATCHED]
-    ChangeReload(config, target=Worker(settings), sockets=[sock]).run()
+    with unblocked_output():
+        watcher = ChangeReload(config, target=Worker(settings), sockets=[sock])
+        with handling(watcher.signal_handler):  # uvicorn itself does not know a hang-up
+            watcher.run()
     return 0

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dockrion_sdk import Dockfile
 
 from ..app import create_app
+from ..output import unblocked_output
 from ..server import bind, serve
+from ..service import Service
 from .agent import not_started, read_dockfile
 from .announce import announcement, url
 from .failure import Failure, Teller
@@ -24,6 +26,7 @@ class Settings:
     """What `dockrion run` was told; ``host``, ``port`` and ``playground`` go before those of the Dockfile.
 
     ``executing`` says whether it executes the runs it accepts. On ``metrics_port`` the process is watched.
+    ``workers`` is the number of processes that serve.
     """
 
     path: Path
@@ -34,6 +37,7 @@ class Settings:
     executing: bool = True
     playground: bool | None = None
     metrics_port: int | None = None
+    workers: int = 1
 
 
 def serve_agent(
@@ -49,41 +53,57 @@ def serve_agent(
     ``listening`` is a socket that is bound already; ``grace`` bounds the Dockfile's time for streams to
     end, in seconds. ``on_started`` gets the announcement, which is printed otherwise.
     """
-    line_by_line()
-    log = log_to_stderr(teller)
+    with unblocked_output():
+        log = log_to_stderr(teller)
+        dockfile = _dockfile_for(settings, grace, teller)
+        log.show_as(dockfile.observability.logs)
+        expose = dockfile.expose
+        monitor = watched(dockfile, expose.host, settings.metrics_port)
+        with waiting("loading the agent"):
+            app = create_app(dockfile, executing=settings.executing, monitor=monitor)
+        sock = listening or listen(expose.host, expose.port)
+
+        def started() -> None:
+            log.starting = False
+            text = announcement(app, expose.host, sock.getsockname()[1])
+            note = memory_note(app.state.service, dockfile) if settings.workers > 1 else None
+            text = "\n".join((text, *([f"  warning {note}"] if note else [])))
+            if on_started is not None:
+                on_started(text)
+            else:
+                announce("\n".join((text, *metrics_line(expose.host, monitor))))
+
+        with sock:
+            try:
+                return serve(app, sock, on_started=started)
+            except Exception as error:
+                if error is app.state.startup_error:
+                    raise not_started(error) from error
+                raise
+
+
+def _dockfile_for(settings: Settings, grace: float | None, teller: Teller) -> Dockfile:
+    """Return the Dockfile as the command line wants it."""
     dockfile = read_dockfile(settings.path, settings.env_file, teller)
-    log.show_as(dockfile.observability.logs)
     expose = dockfile.expose
+    told = {"host": settings.host, "port": settings.port, "playground": settings.playground}
+    changed: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
     if grace is not None:
-        expose = expose.model_copy(update={"shutdown_grace": min(grace, expose.shutdown_grace)})
-    if settings.playground is not None:
-        expose = expose.model_copy(update={"playground": settings.playground})
-    host = expose.host if settings.host is None else settings.host
-    port = expose.port if settings.port is None else settings.port
-    expose = expose.model_copy(update={"host": host, "port": port})
-    dockfile = dockfile.model_copy(update={"expose": expose})
+        changed["shutdown_grace"] = min(grace, expose.shutdown_grace)
+    dockfile = dockfile.model_copy(update={"expose": expose.model_copy(update=changed)})
     if not settings.executing:
         needs_shared_store(dockfile, "--no-executor leaves runs to other processes")
-    monitor = watched(dockfile, host, settings.metrics_port)
-    with waiting("loading the agent"):
-        app = create_app(dockfile, executing=settings.executing, monitor=monitor)
-    sock = listening or listen(host, port)
+    return dockfile
 
-    def started() -> None:
-        log.starting = False
-        text = announcement(app, host, sock.getsockname()[1])
-        if on_started is not None:
-            on_started(text)
-        else:
-            announce("\n".join((text, *metrics_line(host, monitor))))
 
-    with sock:
-        try:
-            return serve(app, sock, on_started=started)
-        except Exception as error:
-            if error is app.state.startup_error:
-                raise not_started(error) from error
-            raise
+def memory_note(service: Service, dockfile: Dockfile) -> str | None:
+    """Say that conversations are kept in the memory of one process, where they are."""
+    if not service.agent.forgets_threads:
+        return None
+    return (
+        f"{dockfile.agent.name} keeps conversations in the memory of each process: another process does not "
+        "know them, and its end forgets them; give the graph a checkpointer that they share"
+    )
 
 
 def announce(text: str) -> None:
@@ -121,8 +141,3 @@ def watched(dockfile: Dockfile, host: str, port: int | None) -> socket.socket | 
 def metrics_line(host: str, monitor: socket.socket | None) -> list[str]:
     """Say where the metrics of this process alone are, if anywhere."""
     return [] if monitor is None else [f"  metrics {url(host, monitor.getsockname()[1])}/metrics"]
-
-
-def line_by_line() -> None:
-    """Let what the agent prints appear at once, in a pipe too."""
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -13,10 +13,13 @@ import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Any, Final
 
 import typer
 
+from ..output import unblocked_output
+from ..process import INTERRUPTED, LAST_SECONDS, handling
 from .agent import read_dockfile
 from .failure import FAILED, Teller, told
 from .logs import log_to_stderr
@@ -27,8 +30,16 @@ log = logging.getLogger("dockrion")
 PAUSE_SECONDS: Final = 1.0
 """The least time between two starts of the same worker."""
 
-PATIENCE_SECONDS: Final = 5.0
-"""How much longer than the grace period a worker may take to end before it is killed."""
+MARGIN_SECONDS: Final = 0.5
+"""How much longer than it allows itself a worker may take to end before it is killed."""
+
+HINT_SECONDS: Final = 0.3
+"""How long workers that have nothing to wait for take to end."""
+
+LOOK_SECONDS: Final = 0.5
+"""How long one wait lasts: where a wait is not interrupted by signals, it must return by itself."""
+
+MAX_SIGNALS: Final = 16
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -48,18 +59,20 @@ def serve_by(count: int, settings: Settings, teller: Teller) -> int:
 
     A process that dies is replaced; one that cannot even start ends them all.
     """
-    shown = log_to_stderr(teller)
-    dockfile = read_dockfile(settings.path, settings.env_file, teller)
-    shown.show_as(dockfile.observability.logs)
-    if dockfile.streaming.async_runs:
-        needs_shared_store(dockfile, "workers share their runs")
-    expose = dockfile.expose
-    sock = listen(
-        expose.host if settings.host is None else settings.host,
-        expose.port if settings.port is None else settings.port,
-    )
-    with sock:
-        return _Supervisor(count, settings, sock).run(expose.shutdown_grace + PATIENCE_SECONDS)
+    with unblocked_output():
+        shown = log_to_stderr(teller)
+        dockfile = read_dockfile(settings.path, settings.env_file, teller)
+        shown.show_as(dockfile.observability.logs)
+        if dockfile.streaming.async_runs:
+            needs_shared_store(dockfile, "workers share their runs")
+        expose = dockfile.expose
+        sock = listen(
+            expose.host if settings.host is None else settings.host,
+            expose.port if settings.port is None else settings.port,
+        )
+        with sock:
+            supervisor = _Supervisor(count, settings, sock)
+            return supervisor.run(expose.shutdown_grace + LAST_SECONDS + MARGIN_SECONDS)
 
 
 class _Supervisor:
@@ -69,28 +82,32 @@ class _Supervisor:
         self._sock = sock
         self._workers: list[_Worker] = []
         self._announced = False
+        self._signals: list[int] = []
         self._code = 0
 
     def run(self, patience: float) -> int:
-        woken, waker = socket.socketpair()
-        waker.setblocking(False)
-        signal.set_wakeup_fd(waker.fileno())
-        for sig in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sig, lambda *_: None)
-        with woken, waker:
+        woken, waker = _spawn.Pipe(duplex=False)  # a pipe is what Windows can wait for, too
+
+        def hear(sig: int, _: FrameType | None) -> None:
+            if len(self._signals) < MAX_SIGNALS:  # more say nothing new, and the pipe would fill
+                self._signals.append(sig)
+                waker.send_bytes(b"!")
+
+        with woken, waker, handling(hear):
             self._workers = [self._start(index) for index in range(self._count)]
-            while self._look_after(wait([woken, *self._things()]), woken):
+            while self._look_after(wait([woken, *self._things()], LOOK_SECONDS), woken):
                 pass
-            self._end(patience)
+            self._end(patience, woken)
         return self._code
 
     def _things(self) -> list[Any]:
         links = [worker.link for worker in self._workers if not worker.started]
         return [*links, *(worker.process.sentinel for worker in self._workers)]
 
-    def _look_after(self, ready: list[Any], woken: socket.socket) -> bool:
+    def _look_after(self, ready: list[Any], woken: Any) -> bool:
         """See to what has happened; False where all is to end."""
         if woken in ready:
+            woken.recv_bytes()
             return False
         for index, worker in enumerate(self._workers):
             if worker.link in ready and not worker.started:
@@ -129,16 +146,32 @@ class _Supervisor:
         theirs.close()
         return _Worker(process, link, time.monotonic())
 
-    def _end(self, patience: float) -> None:
+    def _end(self, patience: float, woken: Any) -> None:
+        """Tell the workers to end, again where a signal is repeated, and wait for them in time."""
         deadline = time.monotonic() + patience
         for worker in self._workers:
             worker.process.terminate()
+        hint_at = time.monotonic() + HINT_SECONDS if self._signals[:1] == [signal.SIGINT] else float("inf")
+        while running := [worker for worker in self._workers if worker.process.exitcode is None]:
+            now = time.monotonic()
+            if now >= deadline:
+                break
+            if now >= hint_at:
+                log.info("shutting down; press Ctrl-C again to stop now")
+                hint_at = float("inf")
+            sentinels = [worker.process.sentinel for worker in running]
+            if woken in wait([woken, *sentinels], min(LOOK_SECONDS, deadline - now)):
+                woken.recv_bytes()
+                self._code = 128 + self._signals[-1]
+                for worker in running:
+                    worker.process.terminate()
         for worker in self._workers:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
             if worker.process.exitcode is None:
                 log.warning("worker %s did not end in time; killing it", worker.process.pid)
                 worker.process.kill()
-                worker.process.join()
+            worker.process.join()
+        if self._code == INTERRUPTED:
+            raise KeyboardInterrupt
 
 
 def _ending(worker: _Worker) -> str:
@@ -148,7 +181,8 @@ def _ending(worker: _Worker) -> str:
 
 def _serve(settings: Settings, sock: socket.socket, link: Connection) -> None:
     """Serve, in a process of its own, until the supervisor says so or is gone."""
-    os.setpgrp()  # Ctrl-C is the supervisor's to hear
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C is the supervisor's to hear
     threading.Thread(target=_end_with, args=(link,), daemon=True).start()
     try:
         with told(settings.verbose) as teller:

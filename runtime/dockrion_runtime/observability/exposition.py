@@ -25,6 +25,7 @@ from dockrion_events import BackendUnavailable
 
 from ..edge import REASONS
 from ..openapi import Describer, text
+from ..output import dropped_records
 from ..stream import EndStatus
 from ..wire import AnyRequest, header
 from .meter import CODES, KINDS, OTHER, Buckets
@@ -102,6 +103,20 @@ class ServiceCollector(Collector):
         )  # fmt: skip
         yield _count(
             "dockrion_malformed_requests", "Requests and WebSockets that broke their protocol", edge.malformed
+        )
+        yield _gauge(
+            "dockrion_abandoned_threads_limit",
+            "Abandoned threads from which on /ready refuses",
+            service.abandoned_limit,
+        )
+        yield _histogram(
+            "dockrion_loop_lag_seconds", "How late the event loop ran a timer that is always due",
+            meter.loop_lag,
+        )  # fmt: skip
+        yield _count(
+            "dockrion_log_records_dropped",
+            "Writes to stdout and stderr, such as lines of the log, that their reader was too slow for",
+            dropped_records(),
         )
         yield _counter(
             "dockrion_problems", "Requests that were answered with an error", {"status": meter.problems}

@@ -76,6 +76,7 @@ class Meter:
         self.runs_accepted = 0
         self.runs_cancelled = 0
         self.appends = Buckets(ROUND_TRIPS)
+        self.loop_lag = Buckets(WAITS)
         self.renewals = 0
         self.store_failures = 0
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from dockrion_adapters import abandoned_threads
+from dockrion_adapters.threads import MAX_THREADS
 from dockrion_events import (
     BackendUnavailable,
     CancelledEvent,
@@ -56,6 +58,9 @@ LAST_SECONDS: Final = 0.3
 RETRY_SECONDS: Final = 1.0
 """The pause, at most, before a store that did not answer is asked again."""
 
+ABANDONED_SECONDS: Final = 0.5
+"""How often it is looked whether worker threads that take the places are free again."""
+
 LOG_PATIENCE: Final = 10.0
 """How long a run waits for a log that cannot be written before it fails."""
 
@@ -77,7 +82,12 @@ class Executor:
     gathers for the next. A log that cannot be written holds the agent up, by the queue's back-pressure.
     After `LOG_PATIENCE` the agent is stopped, and the run ends in an error as soon as it can be written.
 
-    ``on_lost`` says what becomes of runs whose executor is gone: ``fail``, ``restart`` or ``resume``.
+    ``on_lost`` says what becomes of runs whose executor is gone: ``fail``, ``restart`` or ``resume``. One
+    that was lost more than once is executed alone (see `Fate.alone`): meanwhile nothing is claimed, and what
+    was begun before ends first.
+
+    A worker thread that is held by cancelled code takes one of the places. Where all threads are, a run that
+    was claimed is handed back.
     """
 
     def __init__(
@@ -97,6 +107,11 @@ class Executor:
         self._lease_seconds = lease_seconds
         self._fate = Fate(on_lost, durable=backend.durable)
         self._meter = meter or Meter()
+        self._alone: set[asyncio.Task[Any]] = set()
+        """The tasks of runs that are to be executed alone, while they wait for that and while they are."""
+        self._one_alone = asyncio.Lock()
+        self._parted = asyncio.Event()
+        self._renewed_at = 0.0
         self._running: dict[asyncio.Task[None], Claim] = {}
         self._executions: dict[Claim, Execution[EncodedEvent]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -109,6 +124,10 @@ class Executor:
     def active(self) -> int:
         """How many runs are being executed."""
         return len(self._running)
+
+    def claims(self) -> list[Claim]:
+        """Return the claims on the runs that are being executed; may be called from any thread."""
+        return list(self._running.values())
 
     def start(self) -> None:
         """Begin to claim and execute."""
@@ -129,6 +148,7 @@ class Executor:
         if self._running:
             log.info("%d runs did not end in time; they are %s", len(self._running), self._fate)
             self._parting = True
+            self._parted.set()
             for execution in list(self._executions.values()):
                 self._part_with(execution)
             await self._idle_within(2 * LAST_SECONDS)  # to be stopped, and then to be handed back
@@ -172,7 +192,9 @@ class Executor:
     async def _accept(self) -> None:
         if self._stopping or self._free <= 0:
             self._changed.clear()
-            await self._changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ABANDONED_SECONDS if abandoned_threads() else None):
+                    await self._changed.wait()
             return
         claimed = await self._claim(lost=False)
         if claimed:
@@ -191,6 +213,8 @@ class Executor:
             wanted = self._free  # looked at only now: while this waited, others were begun
             if lost:
                 wanted = AT_ONCE if self._fate.on_lost == "fail" else min(wanted, AT_ONCE)
+                if time.monotonic() - self._renewed_at > self._lease_seconds / 2:
+                    await self._renew_all()  # or what the loop was too busy for would pass for lost
             if self._stopping or wanted <= 0:
                 return 0
             claims = await self._backend.claim(
@@ -208,26 +232,65 @@ class Executor:
             return len(claims)
 
     async def _renew(self) -> None:
-        claims = list(self._running.values())
+        await self._renew_all()
+        await asyncio.sleep(self._lease_seconds / 3)
+
+    async def _renew_all(self) -> None:
+        claims = self.claims()
         if claims:
             await self._backend.renew(claims, lease_seconds=self._lease_seconds)
             self._meter.renewals += len(claims)
-        await asyncio.sleep(self._lease_seconds / 3)
+        self._renewed_at = time.monotonic()
 
     # -- one run -------------------------------------------------------------------------------
 
     def _begin(self, claim: Claim, lost: bool) -> None:
         task = asyncio.get_running_loop().create_task(self._run(claim, lost))
         self._running[task] = claim
+        if self._fate.alone(claim.record) and self._fate.refusal(claim.record, lost=lost) is None:
+            self._alone.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         claim = self._running.pop(task)
+        self._alone.discard(task)
         self._changed.set()
         if not task.cancelled() and task.exception() is not None:
             log.error("run %s: the executor failed", run_id_of(claim.record.key), exc_info=task.exception())
 
     async def _run(self, claim: Claim, lost: bool) -> None:
+        if asyncio.current_task() not in self._alone:
+            await self._execute(claim, lost)
+            return
+        async with self._one_alone:
+            if await self._is_alone(claim):
+                log.info("run %s: executed alone, it was lost before", run_id_of(claim.record.key))
+                await self._execute(claim, lost)
+            else:
+                await self._backend.release(claim)
+
+    async def _is_alone(self, claim: Claim) -> bool:
+        """Wait until nothing else is executed; False where the run is not to be executed here any more.
+
+        Its lease is renewed meanwhile. If this process is lost, that is no loss of this run: it has
+        appended nothing yet.
+        """
+        parting = asyncio.create_task(self._parted.wait())
+        try:
+            while not (claim.revoked.done() or self._parting):
+                others = self._running.keys() - self._alone
+                if not others:
+                    async with self._claiming:  # a look for runs that began before may still bring some
+                        if self._running.keys() <= self._alone:
+                            return True
+                    continue
+                ends: list[asyncio.Future[Any]] = [*others, claim.revoked, parting]
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            parting.cancel()
+        return False
+
+    async def _execute(self, claim: Claim, lost: bool) -> None:
         execution = await self._started(claim.record, lost)
         if isinstance(execution, Event):
             if isinstance(execution, ErrorEvent):
@@ -270,6 +333,13 @@ class Executor:
         """
         if claim.revoked.done() or self._hands_back:
             return self._hands_back  # it never begins
+        if abandoned_threads() >= MAX_THREADS:
+            return True  # others have threads left
+        if self._fate.opens_first(claim.record):
+            if not await self._append(claim, execution.take_opening(), execution):
+                return False
+            if self._hands_back:
+                return True
         await execution.wait()
         await asyncio.sleep(0)  # an agent that returns at once needs no timer
         if not execution.closing:
@@ -336,7 +406,12 @@ class Executor:
 
     @property
     def _free(self) -> int:
-        return self._max_concurrent - len(self._running)
+        if self._alone:
+            return 0
+        abandoned = abandoned_threads()
+        if abandoned >= MAX_THREADS:
+            return 0
+        return self._max_concurrent - len(self._running) - abandoned
 
     @property
     def _hands_back(self) -> bool:

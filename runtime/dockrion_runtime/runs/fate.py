@@ -7,8 +7,13 @@ from typing import Final
 from dockrion_events import CancelledEvent, ErrorEvent, Event
 from dockrion_events.bus import RunRecord
 
-MAX_ATTEMPTS: Final = 5
-"""Executions of one run after which it counts as one that takes its executor along."""
+LOSSES_AMONG_OTHERS: Final = 2
+"""Losses of one run after which it is executed alone: any of its neighbours may be to blame for these."""
+
+LOSSES_ALONE: Final = 3
+"""Losses of a run that was executed alone after which it counts as one that takes its executor along."""
+
+MAX_LOSSES: Final = LOSSES_AMONG_OTHERS + LOSSES_ALONE
 
 
 class Fate:
@@ -33,15 +38,30 @@ class Fate:
         """Whether this execution goes on from what others have left behind."""
         return self.on_lost == "resume" and record.attempt > 1
 
+    def alone(self, record: RunRecord) -> bool:
+        """Whether nothing else may be executed beside this run."""
+        return self.hands_back and record.losses >= LOSSES_AMONG_OTHERS
+
+    def opens_first(self, record: RunRecord) -> bool:
+        """Whether the first event is to be in the log before the agent begins.
+
+        A loss counts where its claim had appended something. Of a first execution, which is most of them,
+        that is left to chance: its first events are written together.
+        """
+        return self.hands_back and record.attempt > 1
+
     def refusal(self, record: RunRecord, *, lost: bool) -> ErrorEvent | None:
         """Return the end of a claimed run that is not to be executed again."""
         if record.attempt < 2:
             return None
         if self.on_lost == "fail" and (lost or record.last_sequence):
             return ErrorEvent("the process that executed the run is gone", "EXECUTOR_LOST")
-        if lost and record.attempt > MAX_ATTEMPTS:
-            told = f"the run was begun {record.attempt - 1} times, and each time its process was lost"
-            return ErrorEvent(told, "EXECUTOR_LOST")
+        if record.losses >= MAX_LOSSES:
+            return ErrorEvent(
+                f"the run was executed {record.losses} times by a process that ended or stopped answering "
+                f"meanwhile; the last {LOSSES_ALONE} times it executed no other run",
+                "EXECUTOR_LOST",
+            )
         return None
 
     def last_event(self) -> Event:

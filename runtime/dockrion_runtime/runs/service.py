@@ -29,6 +29,7 @@ from ..service import LAST_WORDS_SECONDS, Service
 from ..stream import Execution
 from .executor import Executor
 from .ids import IdGenerator, id_of_idempotency_key
+from .leases import LeaseKeeper
 from .request import Origin, RunRequest, decode_request, lasting_name, same_request
 
 log = logging.getLogger("dockrion")
@@ -121,6 +122,18 @@ class Runs:
     def subscribers(self) -> int:
         """How many readers follow runs here."""
         return len(self._subscribers)
+
+    def lease_keeper(self) -> LeaseKeeper | None:
+        """Return what renews leases while the loop is blocked; None where others cannot take runs over."""
+        if self.executor is None or not self.backend.durable:
+            return None
+        dockfile = self._service.dockfile
+        return LeaseKeeper(
+            lambda: event_backend(dockfile),
+            self.executor.claims,
+            lease_seconds=self._settings.runs.lease_seconds,
+            longest=self._settings.events.max_run_duration,
+        )
 
     async def close(self) -> None:
         """Let go of the store."""

@@ -169,6 +169,8 @@ class MemoryBackend(EventBackend):
         while True:
             self._opened()
             runs = self._take_expired(expired)
+            for run in runs:
+                run.lose()
             while self._accepted and accepted > 0:
                 accepted -= 1
                 runs.append(self._accepted.popitem(last=False)[1])

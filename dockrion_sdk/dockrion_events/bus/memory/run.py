@@ -27,6 +27,7 @@ class Run:
         "_gathering",
         "_woken_at",
         "attempt",
+        "base",
         "claim",
         "created_at",
         "ended_at",
@@ -34,6 +35,7 @@ class Run:
         "key",
         "lease_until",
         "log",
+        "losses",
         "owner",
         "request",
         "started_at",
@@ -52,6 +54,8 @@ class Run:
         self.started_at: datetime | None = None
         self.ended_at: datetime | None = None
         self.attempt: int = 0
+        self.losses: int = 0
+        self.base: int = 0  # the sequence of the last event before those of the newest claim
         self.token: int = 0
         self.claim: Claim | None = None
         self.lease_until: float | None = None
@@ -72,6 +76,7 @@ class Run:
             started_at=self.started_at,
             ended_at=self.ended_at,
             attempt=self.attempt,
+            losses=self.losses,
             first_sequence=self.log.first,
             last_sequence=self.log.last,
             terminal=self.terminal,
@@ -82,12 +87,17 @@ class Run:
         self.revoke("superseded")
         self.token += 1
         self.attempt += 1
+        self.base = self.log.last
         self.status = "running"
         if self.started_at is None:
             self.started_at = datetime.now(UTC)
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.claim = Claim(self.record(), self.token, future)
         return self.claim
+
+    def lose(self) -> None:
+        """Count the loss of the newest claim's holder, where it had appended something."""
+        self.losses += self.log.last > self.base
 
     def end(self, terminal: EncodedEvent) -> None:
         """Take the state that the terminal event, which is in the log already, leads to."""

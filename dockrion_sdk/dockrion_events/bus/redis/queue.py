@@ -215,7 +215,8 @@ class Queue:
 
     def lease(self, entries: Sequence[bytes], seconds: float) -> asyncio.Future[Any]:
         """Begin the leases of these entries, or begin them anew; what is not pending is left alone."""
-        consumer = next(iter(self._consumers))  # the one that took them, or another of this process
+        # The one that took them, or another of this process: whose they are is said by the record.
+        consumer = next(iter(self._consumers), None) or self.consumer("renewal")
         return self._commands.run(LEASE, (self._keys.queue,), GROUP, consumer, _idle(seconds), *entries)
 
     def drop(self, entries: Sequence[bytes]) -> list[asyncio.Future[Any]]:

@@ -95,7 +95,7 @@ def stored(key: str, reply: list[Any] | bytes) -> Stored:
 
 def _stored(key: str, reply: list[Any]) -> Stored:
     status, owner, request, created, started, ended, attempt, last, largest, fence, *rest = reply
-    base, listed, version, length, kind, json = rest
+    base, listed, version, losses, length, kind, json = rest
     check_version(version, f"the run {key!r}")
     if status.decode() not in STATUSES:
         raise ValueError(f"{status!r} is not a status")
@@ -110,6 +110,7 @@ def _stored(key: str, reply: list[Any]) -> Stored:
         started_at=None if started is None else moment(started),
         ended_at=None if ended is None else moment(ended),
         attempt=int(attempt),
+        losses=int(losses or 0),
         first_sequence=sequence - length + 1,
         last_sequence=sequence,
         terminal=None if kind is None else EncodedEvent(type_name(kind), json, sequence),

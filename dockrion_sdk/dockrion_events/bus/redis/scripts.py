@@ -8,6 +8,7 @@ ow  owner
 rq  request
 ca  created, sa started, ea ended: microseconds since 1970 by Redis's clock
 at  attempt: how many claims there were; it is the newest one's token
+lo  losses: how many claims were lost that had appended something; missing is 0
 fe  fence: ``<token>:<name>`` of the claim whose right it is, else empty
 pr  process that holds the claim, which is told when the right is gone
 ba  sequence of the last event before that claim's own
@@ -68,13 +69,13 @@ end
 _DUMP: Final = """
 local function dump(rec, log)
   local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'ba', 'ep',
-                       'v')
+                       'v', 'lo')
   if not r[1] then return false end
-  r[14] = r[8] == '0' and 0 or redis.call('XLEN', log)
-  r[15], r[16] = false, false
+  r[15] = r[8] == '0' and 0 or redis.call('XLEN', log)
+  r[16], r[17] = false, false
   if r[6] then
     local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if newest then r[15], r[16] = newest[2][2], newest[2][4] end
+    if newest then r[16], r[17] = newest[2][2], newest[2][4] end
   end
   return r
 end
@@ -277,7 +278,7 @@ CLAIM: Final = Script(
 local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
   local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx',
-                       'ba', 'ep', 'v')
+                       'ba', 'ep', 'v', 'lo')
   if not r[1] then return 'gone' end
   if tonumber(r[14] or 0) > tonumber(VERSION) then return 'newer' end
   if ended(r[1]) then return 'ended' end
@@ -287,15 +288,18 @@ local function claimed(rec, log, entry, name, idle)
     if idle == '' then return 'held' end
   end
   local token = string.format('%d', r[3] + 1)
-  local fence, started = token .. ':' .. name, r[6] or at
+  local fence, started, losses = token .. ':' .. name, r[6] or at, r[15] or '0'
+  if r[1] == 'running' and tonumber(r[5]) > tonumber(r[12] or '0') then
+    losses = string.format('%d', losses + 1)
+  end
   local listed = parts(r[13], r[12], r[2], r[5])
   if listed ~= r[13] then redis.call('HSET', rec, 'ep', listed) end
   redis.call('HSET', rec, 'st', 'running', 'at', token, 'fe', fence, 'pr', process,
-             'en', entry, 'ba', r[5], 'sa', started, 'v', VERSION)
+             'en', entry, 'ba', r[5], 'sa', started, 'lo', losses, 'v', VERSION)
   if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
   return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, r[5], listed,
-          VERSION, length, false, false}
+          VERSION, losses, length, false, false}
 end
 local out = {}
 for run = 1, #KEYS / 2 do

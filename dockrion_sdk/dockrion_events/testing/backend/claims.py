@@ -129,6 +129,40 @@ class ClaimTests(EventBackendTests):
 
     # -- leases --------------------------------------------------------------------------------
 
+    async def test_losses_count_where_the_holder_had_appended_something(self) -> None:
+        async with self.make() as backend, self.second(backend) as other:
+            await accepted(backend, "run")
+            silent = await claimed(backend, lease_seconds=0.001)
+            assert silent.record.losses == 0
+            writing = await taken_over(other, lease_seconds=0.001)
+            assert (writing.record.attempt, writing.record.losses) == (2, 0)
+            log = opening("run", 2)
+            await other.append(writing, log)
+            silent_again = await taken_over(backend, lease_seconds=0.001)
+            assert (silent_again.record.attempt, silent_again.record.losses) == (3, 1)
+            last = await taken_over(other)
+            assert (last.record.attempt, last.record.losses) == (4, 1)
+            await other.append(last, tokens("run", 1, after=2))
+            await other.release(last)  # which is no loss
+            assert (await claimed(backend)).record.losses == 1
+            assert (await other.get_run("run")).losses == 1
+
+    async def test_a_lease_is_renewed_by_another_backend_of_the_same_store(self) -> None:
+        """As from a thread with a loop of its own, while the claim's loop is blocked."""
+        async with self.make() as backend, self.second(backend) as other, self.second(backend) as third:
+            await accepted(backend, "run")
+            claim = await claimed(backend, lease_seconds=SHORT)
+            until = time.monotonic() + 3 * SHORT
+            while time.monotonic() < until:
+                await other.renew([claim.twin()], lease_seconds=SHORT)
+                await nothing_to_claim(third, SHORT / 5)
+            await backend.append(claim, opening("run", 2))
+            successor = await taken_over(third)
+            twin = claim.twin()
+            await other.renew([twin], lease_seconds=LONG)
+            assert await soon(twin.revoked) == "superseded"
+            assert not successor.revoked.done()
+
     async def test_a_run_whose_lease_expires_is_claimed_by_another(self) -> None:
         async with self.make() as backend, self.second(backend) as other:
             await accepted(backend, "run")

@@ -119,9 +119,11 @@ async def claimed(backend: EventBackend, *, lease_seconds: float = LONG) -> Clai
     return claim
 
 
-async def taken_over(backend: EventBackend) -> Claim:
+async def taken_over(backend: EventBackend, *, lease_seconds: float = LONG) -> Claim:
     """Wait for a lease to expire, and claim its run."""
-    (claim,) = await soon(backend.claim("other", accepted=0, expired=1, lease_seconds=LONG, timeout=LONG))
+    (claim,) = await soon(
+        backend.claim("other", accepted=0, expired=1, lease_seconds=lease_seconds, timeout=LONG)
+    )
     return claim
 
 

@@ -46,7 +46,7 @@ def run(
         from ..serving import Settings, serve_agent
         from ..workers import serve_by
 
-        settings = Settings(path, env_file, host, port, verbose, executor, playground, metrics_port)
+        settings = Settings(path, env_file, host, port, verbose, executor, playground, metrics_port, workers)
         if metrics_port is not None and workers > 1 and not 0 < metrics_port <= LAST_PORT + 1 - workers:
             what = f"--metrics-port {metrics_port}: {workers} processes take that one and those that follow"
             raise Failure(what, f"give one from 1 to {LAST_PORT + 1 - workers}", code=USAGE)

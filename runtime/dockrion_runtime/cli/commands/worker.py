@@ -18,5 +18,5 @@ def worker(
     with told(verbose) as teller:
         from ..working import work
 
-        work(path, env_file, teller, metrics_port)
-    raise typer.Exit(0)
+        code = work(path, env_file, teller, metrics_port)
+    raise typer.Exit(code)
