@@ -48,7 +48,8 @@ def create_app(
     environ = os.environ if env is None else env
     guard = authenticator(dockfile, environ)
     secrets = tuple(guard.secrets) if guard else ()
-    service, runs = assemble(dockfile, environ, secrets=secrets, executing=executing)
+    owners = guard.owners if guard else 1
+    service, runs = assemble(dockfile, environ, secrets=secrets, owners=owners, executing=executing)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

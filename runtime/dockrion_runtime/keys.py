@@ -45,6 +45,11 @@ class KeyRing:
         return [key for key, whose in self._keys if whose == owner]
 
     @property
+    def owners(self) -> int:
+        """How many owners there are."""
+        return len({owner for _, owner in self._keys})
+
+    @property
     def secrets(self) -> list[str]:
         """The keys themselves, for redaction."""
         return [key.decode() for key, _ in self._keys]

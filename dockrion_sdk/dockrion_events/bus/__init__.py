@@ -6,7 +6,7 @@ its own, and nothing but ``redis`` imports the Redis driver.
 
 from __future__ import annotations
 
-from .base import Claim, Ending, EventBackend, Follower, RunRecord, RunState, RunStatus
+from .base import Claim, Ending, EventBackend, Follower, RunRecord, RunState, RunStatus, RunSummary
 from .bus import EventBus
 from .memory import MemoryBackend
 from .names import run_id_of, run_key
@@ -22,6 +22,7 @@ __all__ = [
     "RunRecord",
     "RunState",
     "RunStatus",
+    "RunSummary",
     "ending",
     "run_id_of",
     "run_key",

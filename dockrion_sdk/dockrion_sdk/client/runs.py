@@ -34,7 +34,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A run as the server showed it. Times are UTC.
 
     ``output`` is there once it is completed, ``error`` (``{code, error, details?}``) once it has failed.
-    ``attempt`` counts its executions, ``last_sequence`` its events.
+    ``attempt`` counts its executions, ``last_sequence`` its events. ``thread_id`` is the conversation that it
+    was created for. Runs of a list have neither ``output`` nor ``error`` nor ``reason``: `Runs.get` has.
     """
 
     run_id: str
@@ -49,6 +50,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     output: Any = None
     error: dict[str, Any] | None = None
     reason: str | None = None
+    thread_id: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -96,7 +98,7 @@ class Runs:
         return _decode_run((await self._transport.request("GET", _path(run_id), again=True)).content)
 
     async def list(self, *, page_size: int = 50) -> AsyncIterator[Run]:
-        """Yield the caller's runs, newest first."""
+        """Yield the caller's runs, newest first, without their outputs."""
         params: dict[str, Any] = {"limit": page_size}
         while True:
             answer = await self._transport.request("GET", "/runs", again=True, params=params)

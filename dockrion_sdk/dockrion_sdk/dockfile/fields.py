@@ -247,6 +247,9 @@ LogStyle = Annotated[Literal["auto", "json", "console"], _one_of("auto", "json",
 TracingKind = Annotated[Literal["otel", "none"], _one_of("otel", "none")]
 IdKind = Annotated[Literal["uuid", "custom"], _one_of("uuid", "custom")]
 StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False), Shown("URL of a Redis")]
+Share = Annotated[
+    float, _number, Field(gt=0, le=1, allow_inf_nan=False), Shown("number, more than 0 and at most 1")
+]
 LeaseSeconds = Annotated[
     float, _number, Field(ge=0.5, le=3600, allow_inf_nan=False), Shown("seconds, 0.5 to 3600")
 ]

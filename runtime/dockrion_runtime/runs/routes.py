@@ -15,10 +15,10 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from dockrion_events import BackendUnavailable
-from dockrion_events.bus import RunRecord
+from dockrion_events.bus import RunRecord, RunSummary
 from dockrion_events.bus.names import run_id_of, run_key
 
-from ..answers import AcceptedRun, CancelledRun, Run, RunError, RunPage
+from ..answers import AcceptedRun, CancelledRun, ListedRun, Run, RunError, RunPage
 from ..auth import owner_of
 from ..problems import Problem, handle_problem, unavailable
 from ..service import Service
@@ -77,7 +77,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         found = await runs.page(owner_of(request), limit=limit + 1, before=before)
         more = len(found) > limit
         return RunPage(
-            [shown_run(record) for record in found[:limit]],
+            [ListedRun(**_shown(run)) for run in found[:limit]],
             _cursor_behind(found[limit - 1]) if more else None,
         )
 
@@ -143,18 +143,7 @@ def handle_unavailable(request: AnyRequest, error: BackendUnavailable) -> Respon
 
 def shown_run(record: RunRecord) -> Run:
     """Return a run as its owner sees it."""
-    run_id = run_id_of(record.key)
-    shown = Run(
-        run_id=run_id,
-        status=record.status,
-        attempt=record.attempt,
-        created_at=record.created_at,
-        started_at=record.started_at or UNSET,
-        ended_at=record.ended_at or UNSET,
-        first_sequence=record.first_sequence,
-        last_sequence=record.last_sequence,
-        events_url=_events_url(run_id),
-    )
+    shown = Run(**_shown(record))
     if record.terminal is not None:
         end = msgspec.json.decode(record.terminal.json, type=dict[str, msgspec.Raw])
         if record.status == "completed":
@@ -164,6 +153,23 @@ def shown_run(record: RunRecord) -> Run:
         elif "reason" in end:
             shown.reason = msgspec.json.decode(end["reason"], type=str)
     return shown
+
+
+def _shown(run: RunSummary) -> dict[str, Any]:
+    """Return what lists and single runs show alike."""
+    run_id = run_id_of(run.key)
+    return {
+        "run_id": run_id,
+        "status": run.status,
+        "attempt": run.attempt,
+        "created_at": run.created_at,
+        "started_at": run.started_at or UNSET,
+        "ended_at": run.ended_at or UNSET,
+        "first_sequence": run.first_sequence,
+        "last_sequence": run.last_sequence,
+        "events_url": _events_url(run_id),
+        "thread_id": run.thread or UNSET,
+    }
 
 
 def _events_url(run_id: str) -> str:
@@ -177,12 +183,12 @@ def _page_size(request: AnyRequest) -> int:
     return int(text)
 
 
-def _cursor_behind(record: RunRecord) -> str:
+def _cursor_behind(record: RunSummary) -> str:
     micros = (record.created_at - _EPOCH) // timedelta(microseconds=1)
     return f"{micros}:{run_id_of(record.key)}"
 
 
-def _cursor(request: AnyRequest) -> RunRecord | None:
+def _cursor(request: AnyRequest) -> RunSummary | None:
     text = request.query_params.get("cursor")
     if text is None:
         return None
@@ -191,6 +197,4 @@ def _cursor(request: AnyRequest) -> RunRecord | None:
     micros, _, run_id = text.partition(":")
     created_at = _EPOCH + timedelta(microseconds=int(micros))
     owner = owner_of(request)
-    return RunRecord(
-        key=run_key(owner, run_id), owner=owner, status="accepted", request=b"", created_at=created_at
-    )
+    return RunSummary(key=run_key(owner, run_id), owner=owner, status="accepted", created_at=created_at)

@@ -9,11 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from ...events import EncodedEvent
-from ..base import Claim, RunRecord
+from ..base import Claim, RunRecord, RunSummary
 from .lanes import Part
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+RECORD_FIELDS: Final = 14
+"""How many values the scripts return for a record."""
 
 _names: dict[bytes, str] = {}
 
@@ -55,6 +58,9 @@ class Keys:
     def owner(self, owner: str) -> bytes:
         return self._prefix + b"owner:" + owner.encode()
 
+    def waiting(self, owner: str) -> bytes:
+        return self.queue + b":of:" + owner.encode()
+
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """What `scripts` return of a run. ``largest`` is the bytes of its largest event."""
@@ -66,13 +72,15 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 def stored(key: str, reply: list[Any]) -> Stored:
     """Read a script's reply."""
-    status, owner, request, created, started, ended, attempt, last, largest, fence, length, kind, json = reply
+    status, owner, request, created, started, ended, attempt, last, largest, fence, *rest = reply
+    length, kind, json, thread = rest
     sequence = int(last)
     record = RunRecord(
         key=key,
         owner=owner.decode(),
         status=status.decode(),
         request=request,
+        thread=thread.decode(),
         created_at=moment(created),
         started_at=None if started is None else moment(started),
         ended_at=None if ended is None else moment(ended),
@@ -84,7 +92,27 @@ def stored(key: str, reply: list[Any]) -> Stored:
     return Stored(record, int(largest), fence)
 
 
-def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes, fence: str) -> Stored:
+def summary(key: str, reply: list[Any]) -> RunSummary:
+    """Read what `scripts.SUMMARIES` says of a run that is there."""
+    owner, status, created, started, ended, thread, attempt, last, length = reply
+    sequence = int(last)
+    return RunSummary(
+        key=key,
+        owner=owner.decode(),
+        status=status.decode(),
+        thread=(thread or b"").decode(),
+        created_at=moment(created),
+        started_at=None if started is None else moment(started),
+        ended_at=None if ended is None else moment(ended),
+        attempt=int(attempt),
+        first_sequence=sequence - length + 1,
+        last_sequence=sequence,
+    )
+
+
+def made_or_found(
+    key: str, reply: list[Any] | bytes, owner: str, request: bytes, fence: str, thread: str
+) -> Stored:
     """Read what `scripts.CREATE` says of a run: when it was made just now, or what it found."""
     if isinstance(reply, list):
         return stored(key, reply)
@@ -94,6 +122,7 @@ def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes
         owner=owner,
         status="running" if fence else "accepted",
         request=request,
+        thread=thread,
         created_at=at,
         started_at=at if fence else None,
         attempt=1 if fence else 0,

@@ -17,6 +17,8 @@ en  queue entry that the newest claim was made through
 no  nonce of the call that made the run, by which a second sending is recognised
 op  1 where the run has no lease (`open_run`)
 rl  fence that was released last
+th  thread
+qe  queue entry that the run waits by, or has waited by last
 ==  ====================================================================================
 
 All are written so that the same call, sent again because its reply was lost, changes nothing and gives
@@ -49,8 +51,9 @@ end
 
 _DUMP: Final = """
 local function dump(rec, log)
-  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe')
+  local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'th')
   if not r[1] then return false end
+  r[14] = r[11] or ''
   r[11] = r[8] == '0' and 0 or redis.call('XLEN', log)
   r[12], r[13] = false, false
   if r[6] then
@@ -68,12 +71,17 @@ local function ended(st) return st == 'completed' or st == 'failed' or st == 'ca
 GET: Final = Script(_DUMP + "return dump(KEYS[1], KEYS[2])")
 """record, log -> the record, or nil."""
 
-STATES: Final = Script("""
+SUMMARIES: Final = Script("""
 local out = {}
-for i, rec in ipairs(KEYS) do out[i] = redis.call('HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea') end
+for i = 1, #KEYS, 2 do
+  local r = redis.call('HMGET', KEYS[i], 'ow', 'st', 'ca', 'sa', 'ea', 'th', 'at', 'la')
+  r[9] = (r[8] or '0') == '0' and 0 or redis.call('XLEN', KEYS[i + 1])
+  out[#out + 1] = r
+end
 return out
 """)
-"""records -> owner, status and times of each, all of them nil where there is none."""
+"""record, log, record, log … -> owner, status, times, thread, attempt, last sequence and length of the log of
+each; owner and status are nil for a run that is not there."""
 
 READ: Final = Script("""
 local from, events, bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -91,33 +99,75 @@ end
 """)
 """log; first id, events, bytes -> entries, at most so many and so large, but one at least."""
 
+CROWDED: Final = """
+local function crowded(queue, mine, group, most, share, more)
+  if redis.call('XLEN', queue) + more < most and not (mine and redis.call('XLEN', mine) >= share) then
+    return false
+  end
+  local taken, from = 0, false
+  for _, info in ipairs(redis.pcall('XINFO', 'GROUPS', queue)) do
+    local fields = {}
+    for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
+    if fields.name == group then
+      taken = fields.pending
+      local ms, seq = string.match(fields['last-delivered-id'], '^(%d+)-(%d+)$')
+      from = string.format('%s-%d', ms, seq + 1)
+    end
+  end
+  local waiting = redis.call('XLEN', queue) - taken + more
+  if waiting >= most then return {'queue', waiting} end
+  if not mine then return false end
+  if from then redis.call('XTRIM', mine, 'MINID', from) end
+  local own = redis.call('XLEN', mine)
+  return own >= share and {'owner', own}
+end
+local function mark(mine, entry, remember)
+  redis.call('XADD', mine, entry, 'k', '')
+  if redis.call('PTTL', mine) < remember - 3600000 then redis.call('PEXPIRE', mine, remember) end
+end
+"""
+"""Whether the queue has as many entries that nobody has taken as it may, or ``mine`` as many of its owner's.
+
+``mine`` is a stream with the ids of the owner's entries in the queue. Those up to the last one that was
+delivered wait no more: they are removed when the stream seems full, so nothing has to be counted down."""
+
 CREATE: Final = Script(
     CLOCK
     + _DUMP
+    + CROWDED
     + """
-local rec, log, queue, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local owner, request, nonce, key, fence, process, keep, remember = unpack(ARGV)
+local rec, log, queue, index, mine = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local owner, request, nonce, key, fence, process, keep, remember, thread, group, most, share = unpack(ARGV)
 local there = redis.call('HMGET', rec, 'st', 'no')
 if there[1] then return {there[2] == nonce and 1 or 0, dump(rec, log)} end
+if queue and fence == '' then
+  local full = crowded(queue, mine, group, tonumber(most), tonumber(share), 0)
+  if full then return {2, full} end
+end
 local t = now()
 redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
-           'at', '0', 'la', '0', 'mx', '0', 'fe', '', 'pr', '', 'en', '')
+           'at', '0', 'la', '0', 'mx', '0', 'fe', '', 'pr', '', 'en', '', 'th', thread)
 redis.call('DEL', log)
 if fence ~= '' then
   redis.call('HSET', rec, 'st', 'running', 'sa', t, 'at', 1, 'fe', fence, 'pr', process, 'ba', 0, 'op', 1)
   redis.call('PEXPIRE', rec, keep)
 end
 if queue then
-  if fence == '' then redis.call('XADD', queue, '*', 'k', key) end
+  if fence == '' then
+    local entry = redis.call('XADD', queue, '*', 'k', key)
+    redis.call('HSET', rec, 'qe', entry)
+    if mine then mark(mine, entry, remember) end
+  end
   redis.call('ZADD', index, t, key)
   if redis.call('PTTL', index) < remember - 3600000 then redis.call('PEXPIRE', index, remember) end
 end
 return {1, t}
 """
 )
-"""record, log [, queue, owner's index]; owner, request, nonce, key, fence or '', process, expiries in ms
-of a run without lease and of the index -> {1 if made by this call else 0, when it was made or, where it
-was there, its record}."""
+"""record, log [, queue, owner's index [, owner's entries in the queue]]; owner, request, nonce, key, fence or
+'', process, expiries in ms of a run without lease and of the index, thread, group of the queue, how many may
+wait, how many of the owner's -> {1 if made by this call else 0, when it was made or, where it was there, its
+record}, or {2, {'queue' or 'owner', how many wait}}."""
 
 APPEND: Final = Script(
     CLOCK
@@ -188,7 +238,7 @@ END: Final = Script(
     + """
 local rec, log = KEYS[1], KEYS[2]
 local channel, processes, ttl, status, started_type, started, type, terminal = unpack(ARGV)
-local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx')
+local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx', 'qe')
 if not r[1] then return false end
 if ended(r[1]) then return dump(rec, log) end
 local last, largest = tonumber(r[4]), tonumber(r[5])
@@ -205,11 +255,14 @@ redis.call('PEXPIRE', rec, ttl)
 redis.call('PEXPIRE', log, ttl)
 redis.call('PUBLISH', channel, sequence .. ' ' .. largest .. ' e')
 if r[2] ~= '' then redis.call('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
-return dump(rec, log)
+local record = dump(rec, log)
+if r[1] == 'accepted' and r[6] then record[15] = r[6] end
+return record
 """
 )
 """record, log; channel, prefix of the processes' channels, ms to keep, status, then type and draft of the
-started and of the terminal event -> the record, or nil."""
+started and of the terminal event -> the record, or nil. If the run waited, the id of its entry in the queue
+follows the record."""
 
 CLAIM: Final = Script(
     CLOCK
@@ -218,7 +271,7 @@ CLAIM: Final = Script(
     + """
 local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
-  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx')
+  local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx', 'th')
   if not r[1] then return 'gone' end
   if ended(r[1]) then return 'ended' end
   if r[1] == 'running' then
@@ -232,7 +285,8 @@ local function claimed(rec, log, entry, name, idle)
              'en', entry, 'ba', r[5], 'sa', started)
   if r[2] ~= '' then redis.call('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
-  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, length, false, false}
+  return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, length, false, false,
+          r[12] or ''}
 end
 local out = {}
 for run = 1, #KEYS / 2 do
