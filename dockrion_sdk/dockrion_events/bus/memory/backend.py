@@ -163,6 +163,7 @@ class MemoryBackend(EventBackend):
     def _end(self, run: Run, terminal: EncodedEvent) -> None:
         run.end(terminal)
         run.log.weigh()
+        run.of.fits()  # or others go
         self._space.end(run)
         self._leased.pop(run.key, None)
         loop = self._opened()

@@ -14,7 +14,7 @@ from ...errors import QueueFull, QuotaExceeded, StoreFull
 if TYPE_CHECKING:
     from .run import Run
 
-RUN_BYTES: Final = 2048
+RUN_BYTES: Final = 1536
 """What a run takes besides its request and its events: its objects, and its places in the indexes."""
 
 _PART: Final = 512
