@@ -17,6 +17,7 @@ from dockrion_events import (
     Event,
     GapEvent,
     HeartbeatEvent,
+    StreamEvent,
     decode_event,
 )
 
@@ -114,7 +115,7 @@ class Runs:
         params = {} if reason is None else {"reason": reason}
         await self._transport.request("DELETE", _path(run_id), again=True, params=params)
 
-    async def events(self, run_id: str, *, from_sequence: int = 0) -> AsyncIterator[Event]:
+    async def events(self, run_id: str, *, from_sequence: int = 0) -> AsyncIterator[StreamEvent]:
         """Yield the run's events from ``from_sequence`` on, each once and in order, to the terminal one.
 
         Connections that break, servers that go down, and pauses of the server's own are bridged: the
@@ -147,12 +148,12 @@ class Runs:
                         why = str(error_of(source.response))
                         pause = retry_after(source.response)
             except httpx.TransportError as error:
-                why = str(error) or type(error).__name__
+                why = self._transport.describe(error)
             await patience.pause(why, at_least=pause)
             pause = 0.0
 
 
-async def _events(source: httpx_sse.EventSource, seen: int) -> AsyncIterator[Event]:
+async def _events(source: httpx_sse.EventSource, seen: int) -> AsyncIterator[StreamEvent]:
     """Yield what one connection brings of what was not seen yet."""
     async for frame in source.aiter_sse():
         if not frame.data:
