@@ -133,3 +133,57 @@ def _sent_by_redis(store: Store) -> int:
         connection.sendall(b"INFO stats\r\n")
         told = connection.recv(1 << 16).decode()
     return int(re.findall(r"total_net_output_bytes:(\d+)", told)[0])
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+SMALL = {"max_bytes": 4 * MIB}
+
+
+def test_one_owner_fills_the_memory_and_anothers_runs_stay(serve: Serve) -> None:
+    streaming = {"async_runs": True, "memory": SMALL}
+    live = serve(echo, streaming=streaming, env=KEYS, auth={"mode": "api_key"})
+    assert live.post("/runs?run_id=quiet", {"output": "z" * MIB}, headers=BOB).status_code == 202
+    completed = r'dockrion_executions_total\{kind="run",status="completed"\}'
+    for number in range(12):
+        answer = live.post(f"/runs?run_id=loud-{number}", {"output": "y" * (MIB // 2)}, headers=ALICE)
+        assert answer.status_code == 202, answer.text
+        live.eventually(lambda done=number: metric(live, completed, headers=ALICE) == done + 2)
+    assert live.get("/runs/quiet", headers=BOB).json()["output"] == "z" * MIB
+    assert live.get("/runs/loud-0", headers=ALICE).status_code == 404
+    assert live.get("/runs/loud-11", headers=ALICE).status_code == 200
+    assert metric(live, "dockrion_runs_evicted_total", headers=ALICE) > 0
+    assert metric(live, "dockrion_store_bytes", headers=ALICE) <= SMALL["max_bytes"]
+
+
+def test_runs_that_go_on_fill_the_memory_and_new_ones_are_refused(serve: Serve) -> None:
+    live = serve(echo, streaming={"async_runs": True, "memory": SMALL})
+    payload = {"hang": True, "padding": "p" * (3 * MIB)}
+    assert live.post("/runs?run_id=hanging", payload).status_code == 202
+    refused = live.post("/runs", {"padding": "p" * (2 * MIB)})
+    assert (refused.status_code, refused.json()["code"]) == (503, "STORE_FULL")
+    assert int(refused.headers["retry-after"]) > 0
+    assert metric(live, r'dockrion_runs_refused_total\{code="STORE_FULL"\}') == 1
+    assert live.post("/runs", {}).status_code == 202
+    with live.client() as client:
+        assert client.delete("/runs/hanging").status_code == 200
+    assert live.post("/runs", {"padding": "p" * (2 * MIB)}).status_code == 202
+
+
+def test_a_log_that_outgrows_the_memory_shows_a_gap(serve: Serve) -> None:
+    async def talk(payload: dict[str, Any], context: Any) -> str:
+        for _ in range(200):
+            await context.emit_token("t" * 50_000)
+        return "done"
+
+    live = serve(talk, streaming={"async_runs": True, "memory": SMALL})
+    assert live.post("/runs?run_id=long", {}).status_code == 202
+    live.eventually(lambda: live.get("/runs/long").json()["status"] == "completed")
+    shown = live.get("/runs/long").json()
+    assert (shown["last_sequence"], shown["output"]) == (202, "done")
+    assert shown["first_sequence"] > 100
+    with live.client() as client:
+        frames = client.get("/runs/long/events").text.split("\n\n")
+    assert frames[0].startswith("event: gap\n")
+    assert f'"first_available":{shown["first_sequence"]}' in frames[0]
+    assert frames[-2].startswith("event: complete\n")
