@@ -24,6 +24,7 @@ from dockrion_events import (
     MessageEvent,
     ReasoningEvent,
     StreamContext,
+    StreamEvent,
     TokenEvent,
     ToolCallEvent,
     ToolResultEvent,
@@ -112,7 +113,7 @@ class AgentorAdapter:
         events_filter: EventsFilter | None = None,
         serialize: Literal[False] = False,
         **options: Any,
-    ) -> EventStream[Event]: ...
+    ) -> EventStream[StreamEvent]: ...
 
     @overload
     def invoke_stream(

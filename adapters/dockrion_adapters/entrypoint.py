@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import os
 import re
 import sys
+import sysconfig
+import traceback
 from types import ModuleType
 from typing import Any
 
 from .errors import LoadError
 
+_STDLIB = sysconfig.get_path("stdlib")
 _FORM = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 
 
@@ -48,7 +52,7 @@ def _import(entrypoint: str, name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
-            raise LoadError(f"{entrypoint!r}: importing {name} failed: {error}") from error
+            raise LoadError(f"{entrypoint!r}: importing {name} failed: {error}{_place(error)}") from error
         where = ", ".join(path or "." for path in sys.path[:2])
         raise LoadError(
             f"{entrypoint!r}: there is no module {error.name!r}; it was looked for in {where} "
@@ -56,13 +60,34 @@ def _import(entrypoint: str, name: str) -> ModuleType:
         ) from None
     except SystemExit as error:
         raise LoadError(
-            f"{entrypoint!r}: the agent's module ends the process when it is imported (SystemExit: {error}); "
+            f"{entrypoint!r}: the agent's module ends the process when it is imported "
+            f"(SystemExit: {error}){_place(error)}; "
             'put what is for the command line under if __name__ == "__main__":'
         ) from error
     except Exception as error:
+        said = error.msg if isinstance(error, SyntaxError) else str(error)
         raise LoadError(
-            f"{entrypoint!r}: importing {name} failed: {type(error).__name__}: {error}"
+            f"{entrypoint!r}: importing {name} failed: {type(error).__name__}: {said}{_place(error)}"
         ) from error
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and line of the user's own code that raised an error, in parentheses."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({_shown(error.filename)}, line {error.lineno})"
+    here = os.path.dirname(__file__)
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(("<", here, _STDLIB)) and "site-packages" not in frame.filename
+    ]
+    return f" ({_shown(own[-1].filename)}, line {own[-1].lineno})" if own else ""
+
+
+def _shown(file: str) -> str:
+    """Return a path as it is said: from the working directory on, if it is below that."""
+    below = os.path.relpath(file)
+    return file if below.startswith("..") else below
 
 
 def _missing(owner: Any, name: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Literal, overload
 
 from dockrion_events import (
     AnyEvent,
-    Event,
     EventsFilter,
     StreamContext,
+    StreamEvent,
     context_scope,
     get_current_context,
 )
@@ -114,7 +114,7 @@ class HandlerAdapter:
         context: StreamContext | None = None,
         events_filter: EventsFilter | None = None,
         serialize: Literal[False] = False,
-    ) -> EventStream[Event]: ...
+    ) -> EventStream[StreamEvent]: ...
 
     @overload
     def invoke_stream(

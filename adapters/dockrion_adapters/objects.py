@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any, Final, Literal, overload
 
-from dockrion_events import Event, EventsFilter, StreamContext, context_scope
+from dockrion_events import EventsFilter, StreamContext, StreamEvent, context_scope
 
 from .contexts import silent_context, stream_context
 from .entrypoint import load_entrypoint
@@ -123,7 +123,7 @@ class ObjectAdapter:
         events_filter: EventsFilter | None = None,
         serialize: Literal[False] = False,
         **options: Any,
-    ) -> EventStream[Event]: ...
+    ) -> EventStream[StreamEvent]: ...
 
     @overload
     def invoke_stream(

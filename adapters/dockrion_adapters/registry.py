@@ -5,10 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from .base import Adapter
 from .errors import MissingExtra, UnknownFramework
+
+if TYPE_CHECKING:
+    from .handler import HandlerAdapter
+    from .langchain import LangChainAdapter
+    from .langgraph import LangGraphAdapter
+    from .objects import ObjectAdapter
 
 GROUP: Final = "dockrion.adapters"
 
@@ -29,7 +35,27 @@ def available_frameworks() -> tuple[str, ...]:
     return tuple(sorted({*_registered, *(entry.name for entry in entry_points(group=GROUP))}))
 
 
-def get_adapter(framework: str) -> Adapter:
+@overload
+def get_adapter(framework: Literal["handler"]) -> HandlerAdapter: ...  # type: ignore[overload-overlap]
+
+
+@overload
+def get_adapter(framework: Literal["object"]) -> ObjectAdapter: ...
+
+
+@overload
+def get_adapter(framework: Literal["langgraph"]) -> LangGraphAdapter: ...
+
+
+@overload
+def get_adapter(framework: Literal["langchain"]) -> LangChainAdapter: ...
+
+
+@overload
+def get_adapter(framework: str) -> Adapter: ...
+
+
+def get_adapter(framework: str) -> Any:
     """Return a new adapter for ``framework``, with nothing loaded.
 
     Raises `UnknownFramework` for a name nobody registered, and `MissingExtra` where the adapter is
@@ -50,5 +76,4 @@ def get_adapter(framework: str) -> Adapter:
                 f"the {framework} adapter needs a package that is not installed ({error}); "
                 f"pip install 'dockrion-sdk[{framework}]'"
             ) from error
-    adapter: Adapter = factory()
-    return adapter
+    return factory()

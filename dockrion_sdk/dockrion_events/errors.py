@@ -13,6 +13,9 @@
         ├── BackendUnavailable       the store does not answer, or cannot take what it is given
         ├── RunNotFound              there is no such run, or it is not kept any more
         ├── RunExists                a run of that name is there already
+        ├── StoreFull                the store takes no new run for now
+        │   ├── QueueFull            too many accepted runs wait for an executor
+        │   └── QuotaExceeded        one owner has its share of the store
         ├── RunEnded                 the run has its terminal event, and it is another one
         ├── Superseded               somebody else executes the run by now
         └── LogLost                  events that were in the log are missing from it
@@ -77,6 +80,18 @@ class RunNotFound(BusError):
 
 class RunExists(BusError):
     """A run of that name is there already."""
+
+
+class StoreFull(BusError):
+    """The store takes no new run until others have ended; the message says which limit was reached."""
+
+
+class QueueFull(StoreFull):
+    """As many accepted runs as the store allows wait for an executor."""
+
+
+class QuotaExceeded(StoreFull):
+    """The run's owner has its share of the store; other owners still get theirs."""
 
 
 class RunEnded(BusError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -43,7 +43,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
 class StartedEvent(Event, tag_field="type", tag="started"):
     """First event of every stream."""
 
-    type: ClassVar[str] = "started"
+    type: ClassVar[Literal["started"]] = "started"
 
     agent_name: str
     framework: str | None = None
@@ -52,7 +52,7 @@ class StartedEvent(Event, tag_field="type", tag="started"):
 class TokenEvent(Event, tag_field="type", tag="token"):
     """A piece of generated text, in the order of generation."""
 
-    type: ClassVar[str] = "token"
+    type: ClassVar[Literal["token"]] = "token"
 
     content: str
     finish_reason: str | None = None
@@ -68,7 +68,7 @@ class TokenEvent(Event, tag_field="type", tag="token"):
 class ReasoningEvent(Event, tag_field="type", tag="reasoning"):
     """A piece of what a model thinks before or between what it says, in the order of generation."""
 
-    type: ClassVar[str] = "reasoning"
+    type: ClassVar[Literal["reasoning"]] = "reasoning"
 
     content: str
     message_id: str | None = None
@@ -82,7 +82,7 @@ class ContentBlockEvent(Event, tag_field="type", tag="content_block"):
     or a provider's own name. ``data`` has the block's fields.
     """
 
-    type: ClassVar[str] = "content_block"
+    type: ClassVar[Literal["content_block"]] = "content_block"
 
     kind: str
     data: Any
@@ -96,7 +96,7 @@ class ToolCallEvent(Event, tag_field="type", tag="tool_call"):
     are the JSON text of the arguments; pieces of several calls may alternate.
     """
 
-    type: ClassVar[str] = "tool_call"
+    type: ClassVar[Literal["tool_call"]] = "tool_call"
 
     id: str
     name: str
@@ -111,7 +111,7 @@ class ToolResultEvent(Event, tag_field="type", tag="tool_result"):
     ``artifact`` is what it gave for the program, and not for the model.
     """
 
-    type: ClassVar[str] = "tool_result"
+    type: ClassVar[Literal["tool_result"]] = "tool_result"
 
     id: str
     name: str
@@ -123,7 +123,7 @@ class ToolResultEvent(Event, tag_field="type", tag="tool_result"):
 class UsageEvent(Event, tag_field="type", tag="usage"):
     """Tokens that one call of a model took. ``details`` are the model's own, by name."""
 
-    type: ClassVar[str] = "usage"
+    type: ClassVar[Literal["usage"]] = "usage"
 
     input_tokens: int
     output_tokens: int
@@ -138,7 +138,7 @@ class MessageEvent(Event, tag_field="type", tag="message"):
     With ``error`` it ended because its model failed, and is not whole.
     """
 
-    type: ClassVar[str] = "message"
+    type: ClassVar[Literal["message"]] = "message"
 
     id: str
     role: str
@@ -150,7 +150,7 @@ class MessageEvent(Event, tag_field="type", tag="message"):
 class StepStartedEvent(Event, tag_field="type", tag="step_started"):
     """A node that begins. ``namespace`` is the path of subgraphs it runs in."""
 
-    type: ClassVar[str] = "step_started"
+    type: ClassVar[Literal["step_started"]] = "step_started"
 
     node_name: str
     namespace: list[str] | None = None
@@ -159,7 +159,7 @@ class StepStartedEvent(Event, tag_field="type", tag="step_started"):
 class StepEvent(Event, tag_field="type", tag="step"):
     """A node that has finished. ``namespace`` is the path of subgraphs it ran in."""
 
-    type: ClassVar[str] = "step"
+    type: ClassVar[Literal["step"]] = "step"
 
     node_name: str
     duration_ms: float | None = None
@@ -171,7 +171,7 @@ class StepEvent(Event, tag_field="type", tag="step"):
 class ProgressEvent(Event, tag_field="type", tag="progress"):
     """How far a piece of work is, from 0.0 to 1.0."""
 
-    type: ClassVar[str] = "progress"
+    type: ClassVar[Literal["progress"]] = "progress"
 
     step: str
     progress: float
@@ -181,7 +181,7 @@ class ProgressEvent(Event, tag_field="type", tag="progress"):
 class CheckpointEvent(Event, tag_field="type", tag="checkpoint"):
     """A named intermediate result."""
 
-    type: ClassVar[str] = "checkpoint"
+    type: ClassVar[Literal["checkpoint"]] = "checkpoint"
 
     name: str
     data: Any
@@ -190,14 +190,29 @@ class CheckpointEvent(Event, tag_field="type", tag="checkpoint"):
 class HeartbeatEvent(Event, tag_field="type", tag="heartbeat"):
     """A sign of life on one connection; has no sequence."""
 
-    type: ClassVar[str] = "heartbeat"
+    type: ClassVar[Literal["heartbeat"]] = "heartbeat"
 
 
 class CustomEvent(Event):
     """An event of the agent's own; on the wire its type is ``custom:<name>``."""
 
-    type: str  # type: ignore[misc]  # the one event whose type differs from object to object
-    data: Any
+    if TYPE_CHECKING:  # see `StreamEvent`
+        type: Literal["custom"]  # type: ignore[misc]
+        data: Any
+
+        def __init__(
+            self,
+            type: str,  # noqa: A002 - it is the name of the field
+            data: Any,
+            *,
+            timestamp: datetime = ...,
+            request_id: str | None = None,
+            run_id: str | None = None,
+            sequence: int = 0,
+        ) -> None: ...
+    else:
+        type: str  # the one event whose type differs from object to object
+        data: Any
 
     @property
     def name(self) -> str:
@@ -208,7 +223,7 @@ class CustomEvent(Event):
 class CompleteEvent(Event, tag_field="type", tag="complete"):
     """Terminal: the agent returned. ``latency_seconds`` is measured on a monotonic clock."""
 
-    type: ClassVar[str] = "complete"
+    type: ClassVar[Literal["complete"]] = "complete"
 
     output: Any
     latency_seconds: float
@@ -222,7 +237,7 @@ class ErrorEvent(Event, tag_field="type", tag="error"):
     ``MODEL_RATE_LIMITED``.
     """
 
-    type: ClassVar[str] = "error"
+    type: ClassVar[Literal["error"]] = "error"
 
     error: str
     code: str
@@ -232,7 +247,7 @@ class ErrorEvent(Event, tag_field="type", tag="error"):
 class CancelledEvent(Event, tag_field="type", tag="cancelled"):
     """Terminal: the execution was stopped before it ended by itself."""
 
-    type: ClassVar[str] = "cancelled"
+    type: ClassVar[Literal["cancelled"]] = "cancelled"
 
     reason: str | None = None
 
@@ -240,7 +255,7 @@ class CancelledEvent(Event, tag_field="type", tag="cancelled"):
 class RestartedEvent(Event, tag_field="type", tag="restarted"):
     """The run is executed again, or resumed, by another executor; ``attempt`` counts from 2."""
 
-    type: ClassVar[str] = "restarted"
+    type: ClassVar[Literal["restarted"]] = "restarted"
 
     attempt: int
 
@@ -251,7 +266,7 @@ class GapEvent(Event, tag_field="type", tag="gap"):
     Made for one reader; has no sequence.
     """
 
-    type: ClassVar[str] = "gap"
+    type: ClassVar[Literal["gap"]] = "gap"
 
     requested: int
     first_available: int
@@ -260,8 +275,41 @@ class GapEvent(Event, tag_field="type", tag="gap"):
 class UnknownEvent(Event):
     """An event of a type that this version does not know; ``fields`` holds what it carried."""
 
-    type: str  # type: ignore[misc]  # whatever the sender called it
-    fields: dict[str, Any]
+    if TYPE_CHECKING:  # see `StreamEvent`
+        type: Literal["unknown"]  # type: ignore[misc]
+        fields: dict[str, Any]
+    else:
+        type: str  # whatever the sender called it
+        fields: dict[str, Any]
+
+
+StreamEvent: TypeAlias = (
+    StartedEvent
+    | TokenEvent
+    | ReasoningEvent
+    | ContentBlockEvent
+    | ToolCallEvent
+    | ToolResultEvent
+    | UsageEvent
+    | MessageEvent
+    | StepStartedEvent
+    | StepEvent
+    | ProgressEvent
+    | CheckpointEvent
+    | HeartbeatEvent
+    | CompleteEvent
+    | ErrorEvent
+    | CancelledEvent
+    | RestartedEvent
+    | GapEvent
+    | CustomEvent
+    | UnknownEvent
+)
+"""What streams yield. For type checkers ``event.type == "token"`` leaves `TokenEvent` alone.
+
+For this every class has one type there, but the types of `CustomEvent` and `UnknownEvent` are any text: tell
+these by ``isinstance``, and an event of the agent's own by its ``name``.
+"""
 
 
 class EncodedEvent(msgspec.Struct, gc=False):
@@ -276,7 +324,7 @@ class EncodedEvent(msgspec.Struct, gc=False):
     json: bytes
     sequence: int | None = 0
 
-    def decode(self) -> Event:
+    def decode(self) -> StreamEvent:
         """Return the event as an object; a new one on each call."""
         return decode_event(self.json + b"}" if self.sequence == 0 else self.json)
 
@@ -290,7 +338,7 @@ CONFIGURABLE: Final = (
     "usage", "message", "step_started", "heartbeat", "custom",
 )  # fmt: skip
 
-EVENT_CLASSES: Final[dict[str, type[Event]]] = {
+EVENT_CLASSES: Final[dict[str, type[StreamEvent]]] = {
     cls.type: cls
     for cls in (
         StartedEvent,
@@ -320,12 +368,14 @@ class _TypeOnly(msgspec.Struct):
 
 
 _read_type = msgspec.json.Decoder(_TypeOnly).decode
-_decoders = {name: msgspec.json.Decoder(cls) for name, cls in EVENT_CLASSES.items()}
+_decoders: dict[str, msgspec.json.Decoder[StreamEvent]] = {
+    name: msgspec.json.Decoder(cls) for name, cls in EVENT_CLASSES.items()
+}
 _custom_decoder = msgspec.json.Decoder(CustomEvent)
 _ENVELOPE = frozenset(Event.__struct_fields__)
 
 
-def decode_event(data: bytes | str) -> Event:
+def decode_event(data: bytes | str) -> StreamEvent:
     """Return the event that the JSON object ``data`` holds.
 
     A type that this version does not know becomes an `UnknownEvent`. Raises

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, overload
 
 from dockrion_adapters import Adapter, DescribesInput, Driver, EventStream, adapter_of, load_entrypoint
 from dockrion_adapters.contexts import silent_context, stream_context
-from dockrion_events import Event, EventsFilter
+from dockrion_events import EventsFilter, StreamEvent
 
 from .chat import chat_payload
 from .dockfile import Dockfile, load_dockfile
@@ -73,7 +73,7 @@ class Agent:
         events_filter: EventsFilter | None = ...,
         serialize: Literal[False] = ...,
         thread_id: str | None = ...,
-    ) -> EventStream[Event]: ...
+    ) -> EventStream[StreamEvent]: ...
 
     @overload
     def invoke_stream(
@@ -113,7 +113,7 @@ class Agent:
     @overload
     def stream_chat(
         self, message: str, *, serialize: Literal[False], thread_id: str | None = ...
-    ) -> EventStream[Event]: ...
+    ) -> EventStream[StreamEvent]: ...
 
     def stream_chat(
         self, message: str, *, serialize: bool = True, thread_id: str | None = None
@@ -139,11 +139,11 @@ class Agent:
             schema = self.adapter.input_schema()
         return chat_payload(message, self.adapter, schema)
 
-    def stream_chat_sync(self, message: str, *, thread_id: str | None = None) -> Iterator[Event]:
+    def stream_chat_sync(self, message: str, *, thread_id: str | None = None) -> Iterator[StreamEvent]:
         """Do what `stream_chat` does, with event objects, for a plain loop in a plain script."""
         return stream_sync(self._chat_events(message, thread_id))
 
-    async def _chat_events(self, message: str, thread_id: str | None) -> AsyncIterator[Event]:
+    async def _chat_events(self, message: str, thread_id: str | None) -> AsyncIterator[StreamEvent]:
         async with self.stream_chat(message, serialize=False, thread_id=thread_id) as stream:
             async for event in stream:
                 yield event

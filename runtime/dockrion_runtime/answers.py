@@ -50,12 +50,11 @@ class RunError(msgspec.Struct):
     details: Any | UnsetType = UNSET
 
 
-class Run(msgspec.Struct, kw_only=True):
-    """A run as its owner sees it.
+class ListedRun(msgspec.Struct, kw_only=True):
+    """A run in a list.
 
-    ``output`` is there where it is completed, ``error`` where it has failed, ``reason`` where it was
-    cancelled for one. ``attempt`` counts its executions; the log holds the events from ``first_sequence``
-    to ``last_sequence``, which is 0 before the first.
+    ``attempt`` counts its executions; the log holds the events from ``first_sequence`` to
+    ``last_sequence``, which is 0 before the first. ``thread_id`` is there where its creator named one.
     """
 
     run_id: str
@@ -67,15 +66,26 @@ class Run(msgspec.Struct, kw_only=True):
     first_sequence: int
     last_sequence: int
     events_url: str
+    thread_id: str | UnsetType = UNSET
+
+
+class Run(ListedRun, kw_only=True):
+    """A run as its owner sees it.
+
+    ``output`` is there where it is completed, ``error`` where it has failed, ``reason`` where it was
+    cancelled for one. ``attempt`` counts its executions; the log holds the events from ``first_sequence``
+    to ``last_sequence``, which is 0 before the first.
+    """
+
     output: Any | UnsetType = UNSET
     error: RunError | UnsetType = UNSET
     reason: str | UnsetType = UNSET
 
 
 class RunPage(msgspec.Struct):
-    """Runs, newest first. ``next`` is the ``cursor`` of the page behind this one; null on the last."""
+    """Runs, newest first, without outputs. ``next`` is the ``cursor`` of the next page, null on the last."""
 
-    runs: list[Run]
+    runs: list[ListedRun]
     next: str | None
 
 

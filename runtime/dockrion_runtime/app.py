@@ -64,7 +64,8 @@ def create_app(
             log.warning("%s", warning)
     guard = authenticator(dockfile, environ)
     secrets = tuple(guard.secrets) if guard else ()
-    service, runs = assemble(dockfile, environ, secrets=secrets, executing=executing)
+    owners = guard.owners if guard else 1
+    service, runs = assemble(dockfile, environ, secrets=secrets, owners=owners, executing=executing)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

@@ -18,9 +18,16 @@ from .watchdog import LoopWatch
 
 
 def assemble(
-    dockfile: Dockfile, env: Mapping[str, str], *, secrets: tuple[str, ...] = (), executing: bool = True
+    dockfile: Dockfile,
+    env: Mapping[str, str],
+    *,
+    secrets: tuple[str, ...] = (),
+    owners: int = 1,
+    executing: bool = True,
 ) -> tuple[Service, Runs | None]:
-    """Load the agent and return what serves it; nothing is started. ``secrets`` are API keys.
+    """Load the agent and return what serves it; nothing is started.
+
+    ``secrets`` are the API keys, of so many ``owners``.
 
     Raises `DockfileError` and the adapters' `LoadError`.
     """
@@ -35,7 +42,7 @@ def assemble(
     )
     if not dockfile.streaming.async_runs:
         return service, None
-    runs = Runs(service, event_backend(dockfile), id_generator(dockfile), executing=executing)
+    runs = Runs(service, event_backend(dockfile, owners=owners), id_generator(dockfile), executing=executing)
     service.runs = runs
     return service, runs
 

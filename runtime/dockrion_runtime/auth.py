@@ -33,6 +33,7 @@ class Authenticator:
         self._allow_bearer = allow_bearer
         self.secrets = ring.secrets
         self.warnings = ring.warnings
+        self.owners: int = ring.owners
         self.tickets = Tickets(ring.keys_of)
 
     def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

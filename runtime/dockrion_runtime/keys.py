@@ -63,6 +63,11 @@ class KeyRing:
         ]
 
     @property
+    def owners(self) -> int:
+        """How many owners there are."""
+        return len({owner for _, owner in self._keys})
+
+    @property
     def secrets(self) -> list[str]:
         """The keys themselves, for redaction."""
         return [key.decode() for key, _ in self._keys]

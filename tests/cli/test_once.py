@@ -144,7 +144,7 @@ class TestTest:
 
 class TestValidate:
     def test_tells_what_it_found(self, dockrion: Any) -> None:
-        agent(dockrion, "echo", "streaming: {events: {allowed: chat}}\nexpos: {port: 1}")
+        agent(dockrion, "echo", "streaming: {events: {allowed: chat}}\ntelemetry: {port: 1}")
         done = dockrion("validate")
         assert done.stdout.splitlines() == [
             f"OK: {dockrion.directory / 'Dockfile.yaml'}",
@@ -154,7 +154,7 @@ class TestValidate:
             "  events  token, step, heartbeat",
             "  auth    off: whoever reaches the port may call",
         ]
-        assert "warning: Dockfile.yaml:3: expos: unknown section, ignored" in done.stderr
+        assert "warning: Dockfile.yaml:3: telemetry: unknown section, ignored" in done.stderr
 
     @pytest.mark.parametrize("path", [".", "Dockfile.yaml", "other/Dockfile.yaml", "other"])
     def test_takes_a_file_or_its_directory(self, dockrion: Any, path: str) -> None:

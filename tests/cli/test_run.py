@@ -163,9 +163,9 @@ def test_an_env_file_is_read_beside_the_dockfile(dockrion: Any) -> None:
 
 
 def test_warnings_of_the_dockfile_are_told(dockrion: Any) -> None:
-    agent(dockrion, "steaming: {}")
+    agent(dockrion, "telemetry: {}")
     with dockrion.run() as served:
-        assert "warning: Dockfile.yaml:2: steaming: unknown section, ignored" in served.err.read_text()
+        assert "warning: Dockfile.yaml:2: telemetry: unknown section, ignored" in served.err.read_text()
 
 
 def test_it_ends_in_time_whatever_the_agent_does(dockrion: Any, wait_until: Any) -> None:

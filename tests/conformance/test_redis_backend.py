@@ -37,6 +37,9 @@ class TestRedisBackend(EventBackendSuite):
 
 
 class TestRedisCluster(TestRedisBackend):
+    def overshoot(self, limit: int, *, calls: int) -> int:
+        return calls  # the queue and the records are apart
+
     @pytest.fixture(autouse=True)
     def _store(self, shared_cluster: RedisCluster) -> None:  # type: ignore[override]
         self._url = shared_cluster.url

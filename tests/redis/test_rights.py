@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dockrion_events import BackendUnavailable
+from dockrion_events import BackendUnavailable, QuotaExceeded
 from dockrion_events.bus.redis import RedisBackend, selftest
 from dockrion_events.testing.backend.support import (
     OWNER,
@@ -69,7 +69,7 @@ def allowed(redis_server: RedisServer) -> Callable[..., str]:
 
 
 async def test_these_rights_are_enough(allowed: Callable[..., str]) -> None:
-    backend = RedisBackend(allowed())
+    backend = RedisBackend(allowed(), max_waiting=4, owner_share=0.5)
     assert await backend.open() == []
     try:
         for key in ("run", "other"):
@@ -79,9 +79,12 @@ async def test_these_rights_are_enough(allowed: Callable[..., str]) -> None:
         await backend.append(claim, opening("run", 4))
         await backend.renew([claim], lease_seconds=5)
         await backend.release(claim)
+        await backend.create_run("third", owner=OWNER, request=b"{}")
+        with pytest.raises(QuotaExceeded):
+            await backend.create_run("fourth", owner=OWNER, request=b"{}")
         await backend.end_run("run", ending("run", failure("X")))
         assert len(await rest(follower)) == 5
-        assert len(await backend.list_runs(OWNER, limit=5)) == len(await backend.run_states(OWNER)) == 2
+        assert len(await backend.list_runs(OWNER, limit=5)) == len(await backend.run_states(OWNER)) == 3
         await backend.ping()
     finally:
         await backend.close()
@@ -147,9 +150,9 @@ async def test_a_command_that_was_renamed_away_is_named(tmp_path: Path) -> None:
 
 async def test_a_run_is_made_whole_or_not_at_all(backends: Backends, redis_server: RedisServer) -> None:
     """Whatever key is in the way: what was refused is not executed, and what was accepted is."""
-    for in_the_way in ("dockrion:{queue}", f"dockrion:owner:{OWNER}"):
+    for in_the_way in ("dockrion:{queue}", "dockrion:{queue}:of:" + OWNER, f"dockrion:owner:{OWNER}"):
         redis_server.command("FLUSHALL")
-        async with backends() as backend:
+        async with backends(owner_share=0.5) as backend:
             redis_server.command("SET", in_the_way, "x")
             with pytest.raises(BackendUnavailable, match="something else"):
                 await backend.create_run("run", owner=OWNER, request=b"{}")
@@ -165,7 +168,9 @@ async def test_a_right_that_goes_away_leaves_nothing_that_lies(
     allowed: Callable[..., str], redis_server: RedisServer, command: str
 ) -> None:
     """Each call either happened, as it says, or can be made again once the right is back."""
-    async with opened_backend(allowed(), patience_seconds=2, max_events_per_run=5) as backend:
+    async with opened_backend(
+        allowed(), patience_seconds=2, max_events_per_run=5, owner_share=0.5
+    ) as backend:
 
         async def with_and_without(call: Callable[[], Any]) -> Any:
             redis_server.command("ACL", "SETUSER", "app", f"-{command}")

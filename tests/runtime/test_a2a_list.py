@@ -165,3 +165,34 @@ def test_an_answer_has_what_the_protocol_requires(serve: Serve) -> None:
     assert answer["result"] == {"tasks": [], "nextPageToken": "", "pageSize": 50, "totalSize": 0}
     old = {**body, "method": "tasks/list"}  # 0.3 had none
     assert live.post("/a2a", old, headers={"A2A-Version": "0.3"}).json()["error"]["code"] == -32601
+
+
+async def test_a_page_ends_before_it_gets_large(serve: Serve, store: Store, monkeypatch: Any) -> None:
+    monkeypatch.setattr("dockrion_runtime.wires.a2a.handler.PAGE_BYTES", 20_000)
+    live = served(serve, store)
+    async with client_of(live, streaming=False) as client:
+        names = [(await sent(client, saying("x" * 6000, {"tokens": 0}))).id for _ in range(5)]
+        found: list[str] = []
+        token, pages = "", 0
+        while not pages or token:
+            answer = await listed(client, include_artifacts=True, page_token=token)
+            assert answer.total_size == 5
+            assert 0 < answer.ByteSize() < 25_000
+            assert all(task.artifacts for task in answer.tasks)
+            found += ids(answer)
+            token, pages = answer.next_page_token, pages + 1
+        assert found == names[::-1]
+        assert pages > 1
+
+
+async def test_text_beyond_the_limit_is_cut_and_the_task_says_so(serve: Serve, store: Store) -> None:
+    streaming = {"async_runs": True, **store.streaming(), "events": {"max_event_bytes": 2000}}
+    live = serve(talk, expose=EXPOSE, streaming=streaming)
+    async with client_of(live, streaming=False) as client:
+        task = await sent(client, saying(data={"tokens": 2000}))
+        (found,) = (await listed(client, include_artifacts=True)).tasks
+        for shown in (task, found):
+            assert 0 < sum(map(len, texts(shown))) <= 2000 + 200
+            assert MessageToDict(shown.metadata) == {"truncated": True}
+        small = await sent(client, saying(data={"tokens": 2}))
+        assert not small.metadata.fields

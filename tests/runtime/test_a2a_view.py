@@ -53,7 +53,7 @@ def last_chunks(updates: list[Update]) -> list[tuple[str, str]]:
 
 
 def summed(updates: list[Update]) -> dict[str, str]:
-    whole = TaskSum(Task(id="t"))
+    whole = TaskSum(Task(id="t"), 1000)
     for update in updates:
         whole.add(update)
     return {artifact.artifact_id: artifact.parts[0].text for artifact in whole.task().artifacts}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from dockrion_events import CompleteEvent, GapEvent, StartedEvent, TokenEvent
 from dockrion_sdk.client import APIError, Client, Run, ServerUnreachable, StreamBroken, SyncClient
 
 from ..servers import Proxy
+from ..servers.redis import free_port
 from .conftest import DEADLINE, Live, Serve, Store
 
 KEYS = {"DOCKRION_API_KEY": "alice:key-of-alice"}
@@ -201,3 +204,21 @@ def test_the_synchronous_client_does_the_same(serve: Serve, store: Store) -> Non
         for event in client.stream({"tokens": 1000, "pause": 0.01}):
             if event.type == "token":
                 break
+
+
+def test_without_a_server_there_is_one_short_error_with_the_address() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with SyncClient(url, patience=0) as client:
+        for call in (
+            lambda: list(client.stream({})),
+            lambda: client.invoke({}),
+            lambda: client.runs.get("run"),
+            lambda: list(client.runs.list()),
+            lambda: list(client.runs.events("run")),
+        ):
+            with pytest.raises(ServerUnreachable, match=re.escape(url)) as caught:
+                call()
+            told = traceback.format_exception(caught.value)
+            assert len("".join(told).splitlines()) < 25
+            assert "httpx" not in "".join(told)
+            assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
+
+from dockrion_sdk import Dockfile, DockfileError
+from dockrion_sdk.dockfile.section import Section
 
 from .conftest import AGENT, Load, Refused
 
@@ -265,13 +271,51 @@ secrets:
 
 
 def test_an_unknown_section_is_a_warning(load_text: Load) -> None:
-    dockfile = load_text(AGENT + "expsoe: {port: 1}\ntelemetry: {key: '${UNSET}'}\n")
-    assert dockfile.expose.port == 8080
-    first, second = dockfile.warnings
-    assert first.startswith("Dockfile.yaml:2: expsoe: unknown section, ignored; did you mean 'expose'? Val")
-    assert second.startswith("Dockfile.yaml:3: telemetry: unknown section, ignored; ")
+    dockfile = load_text(AGENT + "telemetry: {key: '${UNSET}'}\n")
+    (warning,) = dockfile.warnings
+    assert warning.startswith("Dockfile.yaml:2: telemetry: unknown section, ignored; Valid: version, agent,")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("expsoe", "expose"), ("steaming", "streaming"), ("Streaming", "streaming"), ("secret", "secrets")],
+)
+def test_a_misspelt_section_is_an_error(refused: Refused, given: str, meant: str) -> None:
+    error = refused(AGENT + f"{given}: {{}}\n")
+    (line,) = str(error).splitlines()
+    assert line.startswith(f"Dockfile.yaml:2: {given}: unknown section; did you mean {meant!r}? Valid: ver")
 
 
 def test_a_misspelt_agent_section_is_named_where_it_is_missed(refused: Refused) -> None:
     assert "agent: is required; these sections are unknown: 'agnet'" in str(refused("agnet: {name: a}\n"))
     assert "agent: is required; add agent: {" in str(refused("expose: {}\n"))
+
+
+def _keys(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from _keys(inner, (*path, name))
+        yield (*path, name)
+
+
+WRONG = ["soon", "", "9" * 23, "-1", "1.5", "true", "[]", "[[]]", "{a: 1}", ".nan", ".inf", "null", "[1, {}]"]
+RAW = re.compile(r"Input should|Value error|unable to parse|pydantic|valid dictionary|Traceback")
+
+
+@pytest.mark.parametrize("path", list(_keys(Dockfile)), ids=".".join)
+def test_no_message_is_pydantics(load_text: Load, path: tuple[str, ...]) -> None:
+    """Whatever stands at any key: it is accepted, or refused in our own words, with its place."""
+    for wrong in WRONG:
+        written = wrong
+        for name in reversed(path):
+            written = f"{{{name}: {written}}}"
+        text = written[1:-1] + "\n" + ("" if path[0] == "agent" else AGENT)
+        found: DockfileError | None = None
+        try:
+            load_text(text)
+        except DockfileError as error:
+            found = error
+        if found is not None:
+            assert not RAW.search(str(found)), f"{text}: {found}"
+            assert all(problem.line for problem in found.problems if problem.path), f"{text}: {found}"

@@ -59,7 +59,11 @@ def test_defaults(load_text: Load) -> None:
             "allow_client_ids": True,
             "id_generator": {"type": "uuid", "handler": None},
             "connection": {"default_timeout": 300.0, "max_subscribers_per_run": 100},
-            "memory": {"stream_ttl_seconds": 3600.0, "max_events_per_run": 10_000},
+            "memory": {
+                "stream_ttl_seconds": 3600.0,
+                "max_events_per_run": 10_000,
+                "max_bytes": 512 * 1024 * 1024,
+            },
             "redis": {
                 "url": "redis://localhost:6379",
                 "prefix": None,
@@ -67,7 +71,13 @@ def test_defaults(load_text: Load) -> None:
                 "max_events_per_run": 10_000,
                 "connection_pool_size": 10,
             },
-            "runs": {"max_concurrent": 64, "on_executor_lost": "fail", "lease_seconds": 10.0},
+            "runs": {
+                "max_concurrent": 64,
+                "max_waiting": 10_000,
+                "owner_share": 0.5,
+                "on_executor_lost": "fail",
+                "lease_seconds": 10.0,
+            },
             "events": {
                 "allowed": None,
                 "nodes": {"allow": None, "deny": ()},

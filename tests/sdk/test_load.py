@@ -85,10 +85,10 @@ def test_the_directory_is_on_the_path_once_and_first(project: Project) -> None:
 
 
 def test_warnings_are_logged(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    directory = project("handler: service:handle", service=HANDLER, rest="exposed: {}\n")
+    directory = project("handler: service:handle", service=HANDLER, rest="telemetry: {}\n")
     with caplog.at_level(logging.WARNING, "dockrion_sdk"):
         load(directory)
-    assert "exposed: unknown section, ignored; did you mean 'expose'?" in caplog.text
+    assert "telemetry: unknown section, ignored; Valid: version, agent" in caplog.text
 
 
 def test_an_adapter_of_ones_own(project: Project) -> None:

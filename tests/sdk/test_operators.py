@@ -103,6 +103,9 @@ async def test_only_is_the_filter_of_everywhere() -> None:
     assert contents(await (Source(*events) | only("minimal") | collect())) == ["started", "complete"]
     with pytest.raises(InvalidFilter):
         only("tokens")
+    with pytest.raises(InvalidFilter, match="unknown event 'tokn'; did you mean 'token'") as caught:
+        only("tokn")
+    assert "preset" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

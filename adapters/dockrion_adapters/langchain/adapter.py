@@ -12,10 +12,10 @@ from langchain_core.runnables.config import ensure_config
 
 from dockrion_events import (
     AnyEvent,
-    Event,
     EventsFilter,
     Exit,
     StreamContext,
+    StreamEvent,
     context_scope,
     get_current_context,
 )
@@ -140,7 +140,7 @@ class LangChainAdapter:
         events_filter: EventsFilter | None = None,
         serialize: Literal[False] = False,
         **options: Any,
-    ) -> EventStream[Event]: ...
+    ) -> EventStream[StreamEvent]: ...
 
     @overload
     def invoke_stream(

@@ -12,10 +12,10 @@ from langchain_core.runnables.config import ensure_config, var_child_runnable_co
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from dockrion_events import (
-    Event,
     EventsFilter,
     Exit,
     StreamContext,
+    StreamEvent,
     context_scope,
     get_current_context,
 )
@@ -168,7 +168,7 @@ class LangGraphAdapter:
         events_filter: EventsFilter | None = None,
         serialize: Literal[False] = False,
         **options: Any,
-    ) -> EventStream[Event]: ...
+    ) -> EventStream[StreamEvent]: ...
 
     @overload
     def invoke_stream(

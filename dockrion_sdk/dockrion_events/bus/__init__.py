@@ -7,7 +7,17 @@ its own, and nothing but ``redis`` imports the Redis driver.
 from __future__ import annotations
 
 from ..cursor import Cursor
-from .base import Claim, Ending, EpochFollower, EventBackend, Follower, RunRecord, RunState, RunStatus
+from .base import (
+    Claim,
+    Ending,
+    EpochFollower,
+    EventBackend,
+    Follower,
+    RunRecord,
+    RunState,
+    RunStatus,
+    RunSummary,
+)
 from .bus import EventBus
 from .memory import MemoryBackend
 from .names import run_id_of, run_key
@@ -25,6 +35,7 @@ __all__ = [
     "RunRecord",
     "RunState",
     "RunStatus",
+    "RunSummary",
     "ending",
     "run_id_of",
     "run_key",

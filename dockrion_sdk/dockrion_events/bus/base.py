@@ -32,30 +32,26 @@ STATUS_OF_TERMINAL: Final[dict[str, RunStatus]] = {
 }
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A run as it was when it was read. Times are UTC, by the backend's clock.
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What lists show of a run: everything that is never large. Times are UTC, by the backend's clock.
 
-    ``key`` names the run within the backend. ``request`` is what the run's creator gave, and nobody
-    else reads it. ``attempt`` counts the claims so far, and ``losses`` those whose lease expired after their
-    holder had appended something. ``first_sequence`` is that of the oldest
-    event that is still kept, ``last_sequence`` that of the newest; of a log without events they are
-    1 and 0. ``terminal`` is the terminal event. ``epoch`` is that of the last event, see `Cursor`; an
-    empty string where the store has none.
+    ``key`` names the run within the backend. ``thread`` is the conversation it was created for, empty
+    for none. ``attempt`` counts the claims so far, and ``losses`` those whose lease expired after their
+    holder had appended something. ``first_sequence`` is that of the oldest event that is still kept,
+    ``last_sequence`` that of the newest; of a log without events they are 1 and 0.
     """
 
     key: str
     owner: str
     status: RunStatus
-    request: bytes
     created_at: datetime
+    thread: str = ""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     attempt: int = 0
     losses: int = 0
     first_sequence: int = 1
     last_sequence: int = 0
-    terminal: EncodedEvent | None = None
-    epoch: str = ""
 
     @property
     def ended(self) -> bool:
@@ -68,12 +64,41 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.ended_at or self.started_at or self.created_at
 
 
+class RunRecord(RunSummary, frozen=True, kw_only=True, gc=False):
+    """A run as it was when it was read.
+
+    ``request`` is what the run's creator gave, and nobody else reads it. ``terminal`` is the terminal
+    event. ``epoch`` is that of the last event, see `Cursor`; an empty string where the store has none.
+    """
+
+    request: bytes
+    terminal: EncodedEvent | None = None
+    epoch: str = ""
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Of a run's record what is never large; see `RunRecord`."""
+    """A run's status and when it took it; see `RunSummary`."""
 
     key: str
     status: RunStatus
     changed_at: datetime
+    thread: str = ""
+
+
+class StoreUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of its memory a store uses, and how many runs were removed before their time for it."""
+
+    bytes: int
+    max_bytes: int
+    evicted: int
+
+
+def check_limits(*, max_waiting: int, owner_share: float) -> None:
+    """Raise ``ValueError`` for limits that make no sense."""
+    if max_waiting < 1:
+        raise ValueError(f"max_waiting is {max_waiting}; it has to be 1 or more")
+    if not 0 < owner_share <= 1:
+        raise ValueError(f"owner_share is {owner_share}; it has to be more than 0 and at most 1")
 
 
 def check_batch(events: Sequence[EncodedEvent]) -> None:
@@ -203,6 +228,12 @@ class EventBackend(ABC):
 
     After its end a run is kept for ``stream_ttl_seconds``, then it is gone. A log keeps at least the
     newest ``max_events_per_run`` events, and not many more; older ones go first.
+
+    Up to ``max_waiting`` runs may be accepted and not claimed yet. Of these, one owner may have
+    ``owner_share`` (a part of 1; 1 is no limit of its own). A backend whose memory has no limit of its
+    own has ``max_bytes``, of which one owner may use the same share. When it is used up, the runs that
+    ended first are removed before their time, an owner's own where its share is used up, as if
+    ``stream_ttl_seconds`` were over. When nothing has ended, a growing log loses its oldest events.
     """
 
     name: str
@@ -232,18 +263,25 @@ class EventBackend(ABC):
     # -- runs ----------------------------------------------------------------------------------
 
     @abstractmethod
-    async def create_run(self, key: str, *, owner: str, request: bytes) -> tuple[RunRecord, bool]:
+    async def create_run(
+        self, key: str, *, owner: str, request: bytes, thread: str = ""
+    ) -> tuple[RunRecord, bool]:
         """Accept a run for execution, in order of acceptance; say whether it is new.
 
         Where ``key`` exists the record there is returned and nothing changes: the caller compares
-        the requests. Many calls at once make one run.
+        the requests. Many calls at once make one run. ``thread`` is kept for lists.
+
+        Raises `QueueFull` when ``max_waiting`` runs wait, `QuotaExceeded` when the owner has its share
+        of those or of the memory, and `StoreFull` when the memory is used up and nothing in it has
+        ended. Nothing was created then. A run that exists is returned even so.
         """
 
     @abstractmethod
     async def open_run(self, key: str, *, owner: str, request: bytes) -> Claim:
         """Make a run that is running already and belongs to the caller; it has no lease.
 
-        Nobody else can claim it. Raises `RunExists`.
+        Nobody else can claim it. Raises `RunExists`, and like `create_run` `QuotaExceeded` and
+        `StoreFull` for the memory.
         """
 
     @abstractmethod
@@ -251,17 +289,20 @@ class EventBackend(ABC):
         """Return the record. Raises `RunNotFound`."""
 
     @abstractmethod
-    async def list_runs(self, owner: str, *, limit: int, before: RunRecord | None = None) -> list[RunRecord]:
-        """Return the owner's runs, newest first by ``(created_at, key)``, from behind ``before`` on.
+    async def list_runs(
+        self, owner: str, *, limit: int, before: RunSummary | None = None
+    ) -> list[RunSummary]:
+        """Return the owner's runs, newest first by ``(created_at, key)``, that are older than ``before``.
 
-        Of ``before`` only ``created_at`` and ``key`` are looked at; it need not exist any more.
+        Of ``before`` only ``created_at`` and ``key`` are used; it need not exist any more. Neither
+        requests nor events are read.
         """
 
     @abstractmethod
-    async def run_states(self, owner: str) -> list[RunState]:
-        """Return the states of all the owner's runs, the newest change first by ``(changed_at, key)``.
+    async def run_states(self, owner: str, *, limit: int = 10_000) -> list[RunState]:
+        """Return the states of the owner's newest ``limit`` runs, the newest change first.
 
-        Looks at each of them, but at nothing that is large.
+        Changes are ordered by ``(changed_at, key)``. Neither requests nor events are read.
         """
 
     @abstractmethod
@@ -287,10 +328,11 @@ class EventBackend(ABC):
 
     @abstractmethod
     async def count_accepted(self) -> int:
-        """Return how many runs wait for somebody to claim them; for those who watch, not to decide by.
+        """Return how many runs wait for somebody to claim them; for those who watch, not to decide by."""
 
-        One that was ended while it waited may be counted until somebody would have claimed it.
-        """
+    def usage(self) -> StoreUsage | None:
+        """Return what the runs take of this process's memory; None where they are kept elsewhere."""
+        return None
 
     @abstractmethod
     async def renew(self, claims: Sequence[Claim], *, lease_seconds: float) -> None:

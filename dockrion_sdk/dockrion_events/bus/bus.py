@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from ..context import StreamContext
 from ..errors import BackendUnavailable, BusError, RunNotFound
-from ..events import ErrorEvent, Event
+from ..events import ErrorEvent, StreamEvent
 from .base import EventBackend, Follower
 from .names import ID_RULE, is_id, run_key
 from .writer import RunWriter
@@ -126,7 +126,7 @@ class EventBus:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def subscribe(self, run_id: str, *, from_sequence: int = 0) -> AsyncIterator[Event]:
+    def subscribe(self, run_id: str, *, from_sequence: int = 0) -> AsyncIterator[StreamEvent]:
         """Iterate over a run's events: those that are stored, then live ones, each once and in order.
 
         Begins with the event ``from_sequence``, by default with the first, and ends after the
@@ -141,7 +141,7 @@ class EventBus:
             raise ValueError(f"from_sequence is {from_sequence}; the first event has the sequence 1")
         return self._follow(run_id, max(from_sequence - 1, 0))
 
-    async def _follow(self, run_id: str, after: int) -> AsyncIterator[Event]:
+    async def _follow(self, run_id: str, after: int) -> AsyncIterator[StreamEvent]:
         self._opened()
         if not is_id(run_id):
             raise RunNotFound(f"there is no run {run_id!r}")

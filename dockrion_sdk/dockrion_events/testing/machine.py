@@ -29,13 +29,16 @@ from hypothesis.stateful import (
 
 from ..bus.base import EventBackend, Follower, follower_epoch
 from ..cursor import Cursor
-from ..errors import BusError, LogLost, RunEnded, RunExists, Superseded
+from ..errors import BusError, LogLost, QueueFull, RunEnded, RunExists, Superseded
 from ..events import TERMINAL, EncodedEvent, GapEvent
 from .backend.support import LONG, OWNER, assert_same, batch_of, ending, failure, refused
 from .model import ModelRun, Reader, Writer
 
 LIMIT = 8
 """Events of a log that are kept at least."""
+
+MAX_WAITING = 2
+"""Runs that may wait to be claimed."""
 
 PATIENCE = 5.0
 """Seconds that a call may take; short, because a failing example is tried many times."""
@@ -64,7 +67,7 @@ class EventBackendMachine(RuleBasedStateMachine):
         self.model: dict[str, ModelRun] = {}
         self.accepted: list[ModelRun] = []
         self._loop = asyncio.new_event_loop()
-        self._making = self.make(max_events_per_run=LIMIT)
+        self._making = self.make(max_events_per_run=LIMIT, max_waiting=MAX_WAITING)
         self.backend: EventBackend = self.wait(self._making.__aenter__())
 
     def wait(self, call: Coroutine[Any, Any, _T]) -> _T:
@@ -83,7 +86,12 @@ class EventBackendMachine(RuleBasedStateMachine):
 
     @rule(target=runs, key=_keys)
     def create(self, key: str) -> Any:
-        record, new = self.wait(self.backend.create_run(key, owner=OWNER, request=b"{}"))
+        call = self.backend.create_run(key, owner=OWNER, request=b"{}")
+        if key not in self.model and len(self.accepted) >= MAX_WAITING:
+            with refused(QueueFull):
+                self.wait(call)
+            return multiple()
+        record, new = self.wait(call)
         assert new == (key not in self.model)
         if not new:
             assert record.status == self.model[key].status
@@ -278,6 +286,10 @@ class EventBackendMachine(RuleBasedStateMachine):
         return events
 
     # -- what always holds ---------------------------------------------------------------------
+
+    @invariant()
+    def as_many_wait_as_are_accepted(self) -> None:
+        assert self.wait(self.backend.count_accepted()) == len(self.accepted)
 
     @invariant()
     def records_are_right(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from dockrion_events import TERMINAL, Event, HeartbeatEvent, decode_event
+from dockrion_events import TERMINAL, HeartbeatEvent, StreamEvent, decode_event
 
 from .errors import ServerUnreachable, StreamBroken, error_of
 from .runs import Runs
@@ -62,7 +62,9 @@ class Client:
         )
         return msgspec.json.decode(answer.content)["output"]
 
-    async def stream(self, payload: dict[str, Any], *, thread_id: str | None = None) -> AsyncIterator[Event]:
+    async def stream(
+        self, payload: dict[str, Any], *, thread_id: str | None = None
+    ) -> AsyncIterator[StreamEvent]:
         """Execute the agent once and yield its events as they happen, to the terminal one.
 
         Leaving the iterator (``aclose``, or the end of its scope) stops the agent. Heartbeats are not
@@ -85,7 +87,7 @@ class Client:
                         return
         except httpx.TransportError as error:
             kind = StreamBroken if begun else ServerUnreachable
-            raise kind(str(error) or type(error).__name__) from error
+            raise kind(self._transport.describe(error)) from None
         raise StreamBroken("the stream ended without a terminal event")
 
 

@@ -17,6 +17,7 @@ from dockrion_events import (
     Event,
     GapEvent,
     HeartbeatEvent,
+    StreamEvent,
     decode_event,
 )
 from dockrion_events.cursor import Cursor
@@ -35,7 +36,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A run as the server showed it. Times are UTC.
 
     ``output`` is there once it is completed, ``error`` (``{code, error, details?}``) once it has failed.
-    ``attempt`` counts its executions, ``last_sequence`` its events.
+    ``attempt`` counts its executions, ``last_sequence`` its events. ``thread_id`` is the conversation that it
+    was created for. Runs of a list have neither ``output`` nor ``error`` nor ``reason``: `Runs.get` has.
     """
 
     run_id: str
@@ -50,6 +52,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     output: Any = None
     error: dict[str, Any] | None = None
     reason: str | None = None
+    thread_id: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -97,7 +100,7 @@ class Runs:
         return _decode_run((await self._transport.request("GET", _path(run_id), again=True)).content)
 
     async def list(self, *, page_size: int = 50) -> AsyncIterator[Run]:
-        """Yield the caller's runs, newest first."""
+        """Yield the caller's runs, newest first, without their outputs."""
         params: dict[str, Any] = {"limit": page_size}
         while True:
             answer = await self._transport.request("GET", "/runs", again=True, params=params)
@@ -113,7 +116,7 @@ class Runs:
         params = {} if reason is None else {"reason": reason}
         await self._transport.request("DELETE", _path(run_id), again=True, params=params)
 
-    async def events(self, run_id: str, *, from_sequence: int | str = 0) -> AsyncIterator[Event]:
+    async def events(self, run_id: str, *, from_sequence: int | str = 0) -> AsyncIterator[StreamEvent]:
         """Yield the run's events from ``from_sequence`` on, each once and in order, to the terminal one.
 
         ``from_sequence`` is a number, or ``<sequence>.<epoch>`` with the epoch of the event before.
@@ -151,12 +154,12 @@ class Runs:
                         why = str(error_of(source.response))
                         pause = retry_after(source.response)
             except httpx.TransportError as error:
-                why = str(error) or type(error).__name__
+                why = self._transport.describe(error)
             await patience.pause(why, at_least=pause)
             pause = 0.0
 
 
-async def _events(source: httpx_sse.EventSource, seen: Cursor) -> AsyncIterator[tuple[Event, Cursor]]:
+async def _events(source: httpx_sse.EventSource, seen: Cursor) -> AsyncIterator[tuple[StreamEvent, Cursor]]:
     """Yield what one connection brings of what was not seen yet, and the cursor behind it."""
     async for frame in source.aiter_sse():
         if not frame.data:

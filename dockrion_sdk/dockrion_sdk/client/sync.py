@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from dockrion_events import Event
+from dockrion_events import StreamEvent
 
 from ..syncing import interruptible, iterated
 from .client import Client
+from .errors import ClientError
 from .runs import Run, Runs
+
+T = TypeVar("T")
 
 
 class SyncClient:
@@ -57,13 +60,13 @@ class SyncClient:
 
     def invoke(self, payload: dict[str, Any], *, thread_id: str | None = None) -> Any:
         """See `Client.invoke`."""
-        return interruptible(self._portal, lambda: self._client.invoke(payload, thread_id=thread_id))
+        return _called(self._portal, lambda: self._client.invoke(payload, thread_id=thread_id))
 
     def stream(
         self, payload: dict[str, Any], *, thread_id: str | None = None
-    ) -> Generator[Event, None, None]:
+    ) -> Generator[StreamEvent, None, None]:
         """See `Client.stream`."""
-        return iterated(self._portal, self._client.stream(payload, thread_id=thread_id))
+        return _iterated(self._portal, self._client.stream(payload, thread_id=thread_id))
 
 
 class SyncRuns:
@@ -77,22 +80,35 @@ class SyncRuns:
         self, payload: dict[str, Any], *, run_id: str | None = None, thread_id: str | None = None
     ) -> Run:
         """See `Runs.create`."""
-        return interruptible(
-            self._portal, lambda: self._runs.create(payload, run_id=run_id, thread_id=thread_id)
-        )
+        return _called(self._portal, lambda: self._runs.create(payload, run_id=run_id, thread_id=thread_id))
 
     def get(self, run_id: str) -> Run:
         """See `Runs.get`."""
-        return interruptible(self._portal, lambda: self._runs.get(run_id))
+        return _called(self._portal, lambda: self._runs.get(run_id))
 
     def list(self, *, page_size: int = 50) -> Generator[Run, None, None]:
         """See `Runs.list`."""
-        return iterated(self._portal, self._runs.list(page_size=page_size))
+        return _iterated(self._portal, self._runs.list(page_size=page_size))
 
     def cancel(self, run_id: str, *, reason: str | None = None) -> None:
         """See `Runs.cancel`."""
-        interruptible(self._portal, lambda: self._runs.cancel(run_id, reason=reason))
+        _called(self._portal, lambda: self._runs.cancel(run_id, reason=reason))
 
-    def events(self, run_id: str, *, from_sequence: int | str = 0) -> Generator[Event, None, None]:
+    def events(self, run_id: str, *, from_sequence: int | str = 0) -> Generator[StreamEvent, None, None]:
         """See `Runs.events`."""
-        return iterated(self._portal, self._runs.events(run_id, from_sequence=from_sequence))
+        return _iterated(self._portal, self._runs.events(run_id, from_sequence=from_sequence))
+
+
+def _called(portal: BlockingPortal, call: Callable[[], Awaitable[T]]) -> T:
+    """Do what `interruptible` does; a client's own error comes without its way through two threads."""
+    try:
+        return interruptible(portal, call)
+    except ClientError as error:
+        raise error.with_traceback(None) from None
+
+
+def _iterated(portal: BlockingPortal, source: AsyncIterator[T]) -> Generator[T, None, None]:
+    try:
+        yield from iterated(portal, source)
+    except ClientError as error:
+        raise error.with_traceback(None) from None

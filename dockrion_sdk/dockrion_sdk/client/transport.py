@@ -85,12 +85,16 @@ class Transport:
         patience = Patience(self.patience)
         options = {"timeout": self._timeout, **options, "headers": self._with(options)}
         while True:
+            response: httpx.Response | None = None
+            why = ""
             try:
                 response = await self._http.request(method, self._base + path, **options)
             except httpx.TransportError as error:
+                why = self.describe(error)
+            if response is None:  # here, so that what is raised has no other error as its context
                 if not again:
-                    raise ServerUnreachable(f"{self._base}: {_said(error)}") from error
-                await patience.pause(_said(error))
+                    raise ServerUnreachable(why)
+                await patience.pause(why)
                 continue
             if response.status_code < 300:
                 return response
@@ -115,6 +119,10 @@ class Transport:
                 await source.response.aread()
             yield source
 
+    def describe(self, error: httpx.TransportError) -> str:
+        """Return what went wrong between the client and its server, with the server's address."""
+        return f"{self._base}: {str(error) or type(error).__name__}"
+
     def _with(self, options: Mapping[str, Any]) -> dict[str, str]:
         return {**self._headers, **options.get("headers", {})}
 
@@ -123,7 +131,3 @@ def retry_after(response: httpx.Response) -> float:
     """Return the seconds that a server asks to be left alone."""
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdigit() else 0.0
-
-
-def _said(error: httpx.TransportError) -> str:
-    return str(error) or type(error).__name__

@@ -87,6 +87,11 @@ def did_you_mean(given: str, valid: Sequence[str]) -> str:
     return " ".join([*(f"did you mean {name!r}?" for name in near), f"Valid: {', '.join(valid)}"])
 
 
+def is_near(given: str, valid: Sequence[str]) -> bool:
+    """Say whether the given name is probably a valid one, misspelt."""
+    return bool(difflib.get_close_matches(given.lower(), valid, n=1))
+
+
 def one_line(text: str) -> str:
     """Escape line breaks and control characters, so that a message stays on its line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -32,6 +32,9 @@ _EXPECTED = {
     "float_parsing": "expected a number",
     "finite_number": "expected a finite number",
     "bool_type": "expected true or false",
+    "dict_type": "expected a mapping of keys",
+    "list_type": "expected a list",
+    "less_than": "expected a number less than {lt}",
     "bool_parsing": "expected true or false",
     "tuple_type": "expected a list",
     "model_type": "expected a mapping of keys",
@@ -89,7 +92,7 @@ class _Teller:
             return self._fault(loc, context)
         if item["type"] == "missing":
             return "is required", ""
-        expected = _EXPECTED.get(item["type"], item["msg"]).format_map(context)
+        expected = _EXPECTED.get(item["type"], "not a valid value").format_map(context)
         number = isinstance(self.value(loc), int | float)
         hint = "put it in quotes" if item["type"] == "string_type" and number else ""
         return expected + self._got(loc), hint

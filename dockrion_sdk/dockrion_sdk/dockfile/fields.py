@@ -308,6 +308,9 @@ StorePrefix = Annotated[
     BeforeValidator(_store_prefix),
     Shown("letters, digits, `.`, `_`, `-` and `:`, ending with `:`"),
 ]
+Share = Annotated[
+    float, _number, Field(gt=0, le=1, allow_inf_nan=False), Shown("number, more than 0 and at most 1")
+]
 LeaseSeconds = Annotated[
     float, _number, Field(ge=0.5, le=3600, allow_inf_nan=False), Shown("seconds, 0.5 to 3600")
 ]

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..json_schema import dangers
-from .errors import DockfileError, Loc, Problem, bounded, did_you_mean, dotted
+from .errors import DockfileError, Loc, Problem, bounded, did_you_mean, dotted, is_near
 from .explain import Finding, explain
 from .models import APIKeys, Dockfile, Source
 from .read import Document, parse_document, read_document
@@ -57,7 +57,7 @@ class _Check:
 
     def dockfile(self, file: Path) -> Dockfile:
         source = Source(file, self._pass.templates)
-        findings = list(self._unresolved())
+        findings = [*self._unresolved(), *self._misspelt()]
         dockfile: Dockfile | None = None
         try:
             dockfile = Dockfile.model_validate(self._tree, context=source)
@@ -76,6 +76,13 @@ class _Check:
         empty = {name: "" for name in self._env if name not in env}
         tree = self._pass.apply(known, {**empty, **env})
         return {**tree, "secrets": secrets}
+
+    def _misspelt(self) -> Iterator[Finding]:
+        """Name the unknown sections that are nearly a known one: what they say would silently not count."""
+        for name in self._unknown:
+            if is_near(name, tuple(Dockfile.model_fields)):
+                hint = did_you_mean(name, tuple(Dockfile.model_fields))
+                yield Finding((name,), "unknown section", hint)
 
     def _unknown_sections(self) -> Iterator[str]:
         for name in self._unknown:

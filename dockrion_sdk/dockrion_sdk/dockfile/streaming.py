@@ -20,6 +20,7 @@ from .fields import (
     MostRuns,
     NonEmpty,
     Seconds,
+    Share,
     StoreKind,
     StorePrefix,
     StoreURL,
@@ -123,10 +124,19 @@ class StreamingConnection(Section):
 
 
 class MemoryStore(Section):
-    """`streaming.memory`: how much of a run is kept in memory, and for how many seconds after its end."""
+    """`streaming.memory`: how much is kept in memory, and for how many seconds after a run's end.
+
+    `max_bytes` bounds requests, logs and records together, by an estimate. Beyond it the runs that ended
+    first are removed before their time; when none has ended, new runs get 503 `STORE_FULL`, and growing logs
+    lose their oldest events, which readers see as a `gap`.
+    """
 
     stream_ttl_seconds: Seconds = Field(default=3600.0, description="How long a run is kept after its end.")
     max_events_per_run: Count = Field(default=10_000, description="How many of its events are kept.")
+    max_bytes: Count = Field(
+        default=512 * 1024 * 1024,
+        description="Memory for all runs. When it is full, the runs that ended first are removed.",
+    )
 
 
 class RedisStore(Section):
@@ -155,10 +165,19 @@ class Runs(Section):
     `max_concurrent` counts the runs that one process executes at once. An executor that does not renew its
     claim for `lease_seconds` counts as lost; `on_executor_lost` says what becomes of its runs: they end in
     an error (`fail`), are executed again (`restart`), or go on from their graph's last checkpoint (`resume`).
+    `max_waiting` counts the accepted runs of the whole store that nobody executes yet. With API keys of more
+    than one owner, each may take `owner_share` of `max_waiting` and of `streaming.memory.max_bytes`.
     """
 
     max_concurrent: MostRuns = Field(
         default=64, description="Runs that one process executes at once; the others wait."
+    )
+    max_waiting: Count = Field(
+        default=10_000, description="Accepted runs that may wait in the store; beyond it 503 `QUEUE_FULL`."
+    )
+    owner_share: Share = Field(
+        default=0.5,
+        description="What part of both one of several owners may take; beyond it 429 `OWNER_QUOTA`.",
     )
     on_executor_lost: LostPolicy = Field(
         default="fail",

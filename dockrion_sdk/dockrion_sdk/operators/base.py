@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
-from dockrion_events import CONFIGURABLE, MANDATORY, Event, EventsFilter, TokenEvent
-from dockrion_events.events import CUSTOM_PREFIX
+from dockrion_events import PRESETS, Event, EventsFilter, StreamEvent, TokenEvent
 
 T = TypeVar("T")
 In = TypeVar("In")
@@ -31,6 +30,30 @@ class Operator(Generic[In, Out]):
         return self(stream)
 
 
+class Passing(Protocol):
+    """An operator that yields items of the type that it gets, whatever that is."""
+
+    def __call__(self, stream: AsyncIterable[T], /) -> AsyncIterator[T]: ...
+
+    def __ror__(self, stream: AsyncIterable[T], /) -> AsyncIterator[T]: ...
+
+
+class Batching(Protocol):
+    """An operator that yields lists of what it gets."""
+
+    def __call__(self, stream: AsyncIterable[T], /) -> AsyncIterator[list[T]]: ...
+
+    def __ror__(self, stream: AsyncIterable[T], /) -> AsyncIterator[list[T]]: ...
+
+
+class Collecting(Protocol):
+    """An operator that returns a list of all that it gets, when it is awaited."""
+
+    def __call__(self, stream: AsyncIterable[T], /) -> Coroutine[Any, Any, list[T]]: ...
+
+    def __ror__(self, stream: AsyncIterable[T], /) -> Coroutine[Any, Any, list[T]]: ...
+
+
 @asynccontextmanager
 async def closing(stream: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
     """Hold a stream, and close it on the way out, however that is."""
@@ -42,25 +65,21 @@ async def closing(stream: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
             await close()
 
 
-def only(*types: str) -> Operator[Event, AsyncIterator[Event]]:
+def only(*types: str) -> Operator[Event, AsyncIterator[StreamEvent]]:
     """Let events of these types pass: names of events, ``custom``, ``custom:<name>``, or one preset.
 
     As everywhere, the events that begin and end a stream always pass. Raises `InvalidFilter`.
     """
-    alone = types[0] if len(types) == 1 else None
-    allowed = EventsFilter(list(types) if alone is None or _is_type(alone) else alone)
+    alone = len(types) == 1 and types[0] in PRESETS
+    allowed = EventsFilter(types[0] if alone else list(types))
 
-    async def passing(stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async def passing(stream: AsyncIterator[Event]) -> AsyncIterator[StreamEvent]:
         async with closing(stream):
             async for event in stream:
                 if allowed.is_allowed(event.type):
-                    yield event
+                    yield cast("StreamEvent", event)
 
     return Operator(passing)
-
-
-def _is_type(name: str) -> bool:
-    return name in CONFIGURABLE or name in MANDATORY or name.startswith(CUSTOM_PREFIX)
 
 
 def text() -> Operator[Event, AsyncIterator[str]]:
@@ -75,10 +94,10 @@ def text() -> Operator[Event, AsyncIterator[str]]:
     return Operator(texts)
 
 
-def collect() -> Operator[T, Coroutine[Any, Any, list[T]]]:
+def collect() -> Collecting:
     """Read to the end and return everything: ``await (stream | collect())``."""
 
-    async def collected(stream: AsyncIterator[T]) -> list[T]:
+    async def collected(stream: AsyncIterator[Any]) -> list[Any]:
         async with closing(stream):
             return [item async for item in stream]
 

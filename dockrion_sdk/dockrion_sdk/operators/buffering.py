@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from dockrion_events import TERMINAL, Event, TokenEvent
+from dockrion_events import TERMINAL, Event, StreamEvent, TokenEvent
 
-from .base import Operator
+from .base import Batching, Operator
 from .timing import Reader
-
-T = TypeVar("T")
 
 _WORD_END: Final = re.compile(r"\s+")
 _SENTENCE_END: Final = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？][」』”’）]*\s*")
 
 
-def buffer(by: Literal["word", "sentence"] | int | float) -> Operator[Event, AsyncIterator[Event]]:
+def buffer(by: Literal["word", "sentence"] | int | float) -> Operator[Event, AsyncIterator[StreamEvent]]:
     """Join tokens to pieces: whole words, whole sentences, at least so many characters (an int), or
     what has come within so many seconds (a float).
 
@@ -33,7 +31,7 @@ def buffer(by: Literal["word", "sentence"] | int | float) -> Operator[Event, Asy
         raise ValueError(f"buffer(by={by!r}): by is 'word', 'sentence', a number of characters or of seconds")
     seconds = by if isinstance(by, float) else None
 
-    async def buffered(stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async def buffered(stream: AsyncIterator[Event]) -> AsyncIterator[StreamEvent]:
         pieces = _Pieces(by)
         loop = asyncio.get_running_loop()
         due: float | None = None
@@ -62,11 +60,12 @@ class _Pieces:
     def __bool__(self) -> bool:
         return bool(self._texts)
 
-    def pass_on(self, event: Event) -> list[Event]:
+    def pass_on(self, event: Event) -> list[StreamEvent]:
         """Take an event, and return what may leave now."""
         if isinstance(event, TokenEvent):
             return [*self._add(event)]
-        return [*self.rest(), event] if event.type in TERMINAL else [event]
+        other = cast("StreamEvent", event)
+        return [*self.rest(), other] if event.type in TERMINAL else [other]
 
     def _add(self, token: TokenEvent) -> list[TokenEvent]:
         message = token.message_id
@@ -109,14 +108,14 @@ def _last_end(pattern: re.Pattern[str], text: str) -> int:
     return end
 
 
-def batch(n: int, seconds: float | None = None) -> Operator[T, AsyncIterator[list[T]]]:
+def batch(n: int, seconds: float | None = None) -> Batching:
     """Yield lists of ``n`` events; a shorter one at the end, and ``seconds`` after the first of a list."""
     if n < 1:
         raise ValueError(f"batch({n}): a list has at least one event")
 
-    async def batches(stream: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    async def batches(stream: AsyncIterator[Any]) -> AsyncIterator[list[Any]]:
         loop = asyncio.get_running_loop()
-        items: list[T] = []
+        items: list[Any] = []
         async with Reader(stream) as reader:
             due: float | None = None
             while True:

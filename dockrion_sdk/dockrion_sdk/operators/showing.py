@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from dockrion_events import Event, ProgressEvent, StepEvent
+from dockrion_events import Event, ProgressEvent, StepEvent, StreamEvent
 
 from .base import Operator, closing
 
 
-def progress(*, rich: bool = True, console: Console | None = None) -> Operator[Event, AsyncIterator[Event]]:
+def progress(
+    *, rich: bool = True, console: Console | None = None
+) -> Operator[Event, AsyncIterator[StreamEvent]]:
     """Show progress and steps on stderr (or ``console``) while the events pass.
 
     With ``rich`` a bar for each thing that makes progress; else, and where there is no terminal, a line for
     each event.
     """
 
-    async def shown(stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async def shown(stream: AsyncIterator[Event]) -> AsyncIterator[StreamEvent]:
         place = console or Console(stderr=True)
         view = _Bars(place) if rich and place.is_terminal else _Lines(place)
         async with closing(stream):
             with view:
                 async for event in stream:
                     view.show(event)
-                    yield event
+                    yield cast("StreamEvent", event)
 
     return Operator(shown)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from .base import Operator
+from .base import Operator, Passing
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Reader(Generic[T]):
         return reading.result()
 
 
-def timeout(seconds: float | None = None, *, idle: float | None = None) -> Operator[T, AsyncIterator[T]]:
+def timeout(seconds: float | None = None, *, idle: float | None = None) -> Passing:
     """Raise `TimeoutError` where the stream takes longer than ``seconds``, or is silent for ``idle`` seconds.
 
     Time that the reader spends with an item counts towards ``seconds`` and not as silence. The stream is
@@ -58,7 +58,7 @@ def timeout(seconds: float | None = None, *, idle: float | None = None) -> Opera
     if seconds is None and idle is None:
         raise TypeError("timeout() needs seconds, idle, or both")
 
-    async def timed(stream: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def timed(stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
         loop = asyncio.get_running_loop()
         due = None if seconds is None else loop.time() + seconds
         async with Reader(stream) as reader:

@@ -12,7 +12,7 @@ from typing import Final, TextIO
 
 import httpx
 
-from dockrion_events import Event
+from dockrion_events import StreamEvent
 from dockrion_sdk import SyncClient
 from dockrion_sdk.client import APIError, ServerUnreachable, StreamBroken
 
@@ -84,7 +84,9 @@ def stream_there(
     return code
 
 
-def show_events(events: Generator[Event, None, None], out: TextIO, *, json: bool) -> tuple[int, int, bool]:
+def show_events(
+    events: Generator[StreamEvent, None, None], out: TextIO, *, json: bool
+) -> tuple[int, int, bool]:
     """Show events to the terminal one or to Ctrl-C.
 
     Return the exit code, the last sequence, and whether it was interrupted.

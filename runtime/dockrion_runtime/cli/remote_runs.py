@@ -31,7 +31,7 @@ def show_list(server: Server, limit: int, *, json: bool) -> None:
         found = list(islice(client.runs.list(page_size=min(limit, 500)), limit))
     if json:
         for run in found:
-            print(escaped_json(encode_json(_document(run)).decode()))
+            print(escaped_json(encode_json(_document(run, listed=True)).decode()))
     elif found:
         _print_table(found)
     else:
@@ -70,11 +70,11 @@ def cancel_run(server: Server, run_id: str, reason: str | None, *, json: bool) -
         print(f"{run_id} is cancelled")
 
 
-def _document(run: Run) -> dict[str, Any]:
-    """Return a run as `GET /runs/{id}` shows it."""
+def _document(run: Run, *, listed: bool = False) -> dict[str, Any]:
+    """Return a run as the server shows it."""
     shown: dict[str, Any] = msgspec.to_builtins(run)
     unset = {name for name, value in shown.items() if value is None}
-    if run.status == "completed":
+    if run.status == "completed" and not listed:
         unset.discard("output")
     return {name: value for name, value in shown.items() if name not in unset}
 

@@ -169,6 +169,16 @@ class ServiceCollector(Collector):
         yield _count(
             "dockrion_runs_cancelled", "Runs that this process was asked to cancel", meter.runs_cancelled
         )
+        yield _counter(
+            "dockrion_runs_refused", "Runs that the store had no room for", {"code": meter.runs_refused}
+        )
+        settings = self._service.dockfile.streaming
+        yield _gauge("dockrion_runs_waiting_limit", "Runs that may wait", settings.runs.max_waiting)
+        usage = runs.backend.usage()
+        if usage is not None:
+            yield _gauge("dockrion_store_bytes", "Memory that runs take", usage.bytes)
+            yield _gauge("dockrion_store_bytes_limit", "Memory that runs may take", usage.max_bytes)
+            yield _count("dockrion_runs_evicted", "Ended runs that were removed to make room", usage.evicted)
         yield _gauge("dockrion_subscribers", "Readers that follow runs here", runs.subscribers)
         up = store.ping_seconds is not None
         yield _gauge("dockrion_store_up", "1 where the store of runs answers, else 0", int(up))

@@ -75,6 +75,7 @@ class Meter:
         self.problems: Counter[str] = Counter()  # by HTTP status
         self.runs_accepted = 0
         self.runs_cancelled = 0
+        self.runs_refused: Counter[str] = Counter()  # by the code of the answer
         self.appends = Buckets(ROUND_TRIPS)
         self.loop_lag = Buckets(WAITS)
         self.renewals = 0

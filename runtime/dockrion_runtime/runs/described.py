@@ -80,7 +80,12 @@ class RunOperations:
             },
             parameters=parameters,
             body=self._describe.payload(),
-            refusals={**refusals, 409: ("RUN_EXISTS",), 503: ("SHUTTING_DOWN", STORE)},
+            refusals={
+                **refusals,
+                409: ("RUN_EXISTS",),
+                429: ("OWNER_QUOTA",),
+                503: ("SHUTTING_DOWN", "QUEUE_FULL", "STORE_FULL", STORE),
+            },
         )
 
     def listing(self) -> type[Operation]:
@@ -88,7 +93,7 @@ class RunOperations:
         cursor: dict[str, Any] = {"type": "string", "pattern": f"^{CURSOR.pattern}$"}
         size: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}
         return self._describe(
-            {200: answer(RunPage, "A page of runs.")},
+            {200: answer(RunPage, "A page of runs, without their outputs.")},
             parameters=[
                 parameter("limit", "Runs on a page.", size),
                 parameter("cursor", "`next` of the page before.", cursor),

@@ -15,10 +15,10 @@ from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from dockrion_events import BackendUnavailable, RunUnreadable
-from dockrion_events.bus import RunRecord
+from dockrion_events.bus import RunRecord, RunSummary
 from dockrion_events.bus.names import run_id_of, run_key
 
-from ..answers import AcceptedRun, CancelledRun, Run, RunError, RunPage
+from ..answers import AcceptedRun, CancelledRun, ListedRun, Run, RunError, RunPage
 from ..auth import owner_of
 from ..front.prefix import prefix_of
 from ..problems import Problem, handle_problem, not_started, unavailable
@@ -80,7 +80,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         found = await runs.page(owner_of(request), limit=limit + 1, before=before)
         more = len(found) > limit
         return RunPage(
-            _shown(found[:limit], prefix_of(request.scope)),
+            [ListedRun(**_shown(run, prefix_of(request.scope))) for run in found[:limit]],
             _cursor_behind(found[limit - 1]) if more else None,
         )
 
@@ -147,41 +147,18 @@ def handle_unavailable(request: AnyRequest, error: BackendUnavailable) -> Respon
     return handle_problem(request, unavailable(error))
 
 
-def _shown(records: list[RunRecord], prefix: str) -> list[Run]:
-    """Return runs as their owner sees them, without those whose end cannot be read."""
-    shown = []
-    for record in records:
-        try:
-            shown.append(shown_run(record, prefix))
-        except RunUnreadable as error:
-            log.error("%s; lists leave it out", error)
-    return shown
-
-
 def shown_run(record: RunRecord, prefix: str) -> Run:
     """Return a run as its owner sees it; ``prefix`` stands before the server's paths.
 
     Raises `RunUnreadable`.
     """
     try:
-        return _shown_run(record, prefix)
+        return _with_end(record, Run(**_shown(record, prefix)))
     except (msgspec.MsgspecError, KeyError) as error:
         raise RunUnreadable(f"the last event of the run {record.key!r} is broken: {error}") from None
 
 
-def _shown_run(record: RunRecord, prefix: str) -> Run:
-    run_id = run_id_of(record.key)
-    shown = Run(
-        run_id=run_id,
-        status=record.status,
-        attempt=record.attempt,
-        created_at=record.created_at,
-        started_at=record.started_at or UNSET,
-        ended_at=record.ended_at or UNSET,
-        first_sequence=record.first_sequence,
-        last_sequence=record.last_sequence,
-        events_url=_events_url(prefix, run_id),
-    )
+def _with_end(record: RunRecord, shown: Run) -> Run:
     if record.terminal is not None:
         end = msgspec.json.decode(record.terminal.json, type=dict[str, msgspec.Raw])
         if record.status == "completed":
@@ -191,6 +168,23 @@ def _shown_run(record: RunRecord, prefix: str) -> Run:
         elif "reason" in end:
             shown.reason = msgspec.json.decode(end["reason"], type=str)
     return shown
+
+
+def _shown(run: RunSummary, prefix: str) -> dict[str, Any]:
+    """Return what lists and single runs show alike."""
+    run_id = run_id_of(run.key)
+    return {
+        "run_id": run_id,
+        "status": run.status,
+        "attempt": run.attempt,
+        "created_at": run.created_at,
+        "started_at": run.started_at or UNSET,
+        "ended_at": run.ended_at or UNSET,
+        "first_sequence": run.first_sequence,
+        "last_sequence": run.last_sequence,
+        "events_url": _events_url(prefix, run_id),
+        "thread_id": run.thread or UNSET,
+    }
 
 
 def _events_url(prefix: str, run_id: str) -> str:
@@ -204,12 +198,12 @@ def _page_size(request: AnyRequest) -> int:
     return int(text)
 
 
-def _cursor_behind(record: RunRecord) -> str:
+def _cursor_behind(record: RunSummary) -> str:
     micros = (record.created_at - _EPOCH) // timedelta(microseconds=1)
     return f"{micros}:{run_id_of(record.key)}"
 
 
-def _cursor(request: AnyRequest) -> RunRecord | None:
+def _cursor(request: AnyRequest) -> RunSummary | None:
     text = request.query_params.get("cursor")
     if text is None:
         return None
@@ -218,6 +212,4 @@ def _cursor(request: AnyRequest) -> RunRecord | None:
     micros, _, run_id = text.partition(":")
     created_at = _EPOCH + timedelta(microseconds=int(micros))
     owner = owner_of(request)
-    return RunRecord(
-        key=run_key(owner, run_id), owner=owner, status="accepted", request=b"", created_at=created_at
-    )
+    return RunSummary(key=run_key(owner, run_id), owner=owner, status="accepted", created_at=created_at)

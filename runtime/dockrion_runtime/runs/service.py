@@ -7,18 +7,29 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote
 
 from dockrion_events import (
     BackendUnavailable,
     CancelledEvent,
     EncodedEvent,
+    QueueFull,
+    QuotaExceeded,
     RunNotFound,
     StartedEvent,
+    StoreFull,
     as_encoded,
 )
-from dockrion_events.bus import EventBackend, Follower, MemoryBackend, RunRecord, RunState, ending
+from dockrion_events.bus import (
+    EventBackend,
+    Follower,
+    MemoryBackend,
+    RunRecord,
+    RunState,
+    RunSummary,
+    ending,
+)
 from dockrion_events.bus.names import ID_RULE, is_id, run_id_of, run_key
 from dockrion_sdk import Dockfile
 
@@ -33,6 +44,20 @@ from .leases import LeaseKeeper
 from .request import Origin, RunRequest, decode_request, lasting_name, same_request
 
 log = logging.getLogger("dockrion")
+
+
+LISTED: Final = 10_000
+"""Runs of one owner, the newest, that a list by their changes is made of."""
+
+FULL_RETRY_SECONDS: Final = 5
+"""When to ask again a store that takes no run."""
+
+
+class Limits(TypedDict):
+    """What both stores bound in the same way."""
+
+    max_waiting: int
+    owner_share: float
 
 
 class Subscriber(Protocol):
@@ -161,7 +186,14 @@ class Runs:
         key = run_key(owner, self._id_for(request, run_id, idempotency_key))
         observability = self._service.observability
         data = request.encode()
-        record, new = await self.backend.create_run(key, owner=owner, request=data)
+        try:
+            record, new = await self.backend.create_run(
+                key, owner=owner, request=data, thread=request.thread_id or ""
+            )
+        except StoreFull as full:
+            problem = refused(full)
+            observability.meter.runs_refused[problem.code] += 1
+            raise problem from None
         if new:
             observability.meter.runs_accepted += 1
         elif not same_request(record.request, data):
@@ -195,13 +227,13 @@ class Runs:
             pass
         raise not_found(run_id)
 
-    async def page(self, owner: str, *, limit: int, before: RunRecord | None) -> list[RunRecord]:
-        """Return the owner's runs, newest first, from behind ``before`` on."""
+    async def page(self, owner: str, *, limit: int, before: RunSummary | None) -> list[RunSummary]:
+        """Return the owner's runs that are older than ``before``, newest first."""
         return await self.backend.list_runs(owner, limit=limit, before=before)
 
     async def states(self, owner: str) -> list[RunState]:
-        """Return the states of all the owner's runs, the newest change first."""
-        return await self.backend.run_states(owner)
+        """Return the states of the owner's newest `LISTED` runs, the newest change first."""
+        return await self.backend.run_states(owner, limit=LISTED)
 
     async def cancel(self, owner: str, run_id: str, reason: str | None) -> RunRecord:
         """Cancel a run, at once; again is as well."""
@@ -301,13 +333,25 @@ def not_found(run_id: str) -> Problem:
     return Problem(404, "RUN_NOT_FOUND", f"there is no run {run_id[:128]!r}")
 
 
-def event_backend(dockfile: Dockfile) -> EventBackend:
+def refused(error: StoreFull) -> Problem:
+    """Return the answer for a run that the store does not take now; nothing was created."""
+    if isinstance(error, QuotaExceeded):
+        detail = f"{error}; wait until some have ended, or cancel some"
+        return Problem(429, "OWNER_QUOTA", detail, headers={"Retry-After": str(FULL_RETRY_SECONDS)})
+    code = "QUEUE_FULL" if isinstance(error, QueueFull) else "STORE_FULL"
+    return overloaded(f"{error}; try again later", code=code, retry_after=FULL_RETRY_SECONDS)
+
+
+def event_backend(dockfile: Dockfile, *, owners: int = 1) -> EventBackend:
     """Return the store that the Dockfile names; nothing is connected yet. Raises `DockfileError`.
 
-    Servers and workers of one agent share its runs, by the agent's name or by ``streaming.redis.prefix``;
-    other agents may use the same Redis.
+    Of more than one of ``owners`` each gets at most ``streaming.runs.owner_share`` of it. Servers and
+    workers of one agent share its runs, by the agent's name or by ``streaming.redis.prefix``; other agents
+    may use the same Redis.
     """
     streaming = dockfile.streaming
+    runs = streaming.runs
+    limits = Limits(max_waiting=runs.max_waiting, owner_share=runs.owner_share if owners > 1 else 1.0)
     if streaming.backend == "redis":
         from dockrion_events.bus.redis import RedisBackend  # here: who does without needs no driver
 
@@ -318,8 +362,12 @@ def event_backend(dockfile: Dockfile) -> EventBackend:
             max_events_per_run=redis.max_events_per_run,
             stream_ttl_seconds=redis.stream_ttl_seconds,
             connection_pool_size=redis.connection_pool_size,
+            **limits,
         )
     memory = streaming.memory
     return MemoryBackend(
-        max_events_per_run=memory.max_events_per_run, stream_ttl_seconds=memory.stream_ttl_seconds
+        max_events_per_run=memory.max_events_per_run,
+        stream_ttl_seconds=memory.stream_ttl_seconds,
+        max_bytes=memory.max_bytes,
+        **limits,
     )

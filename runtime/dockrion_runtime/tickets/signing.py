@@ -19,6 +19,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -59,7 +60,8 @@ class Tickets:
     ) -> None:
         self._keys = keys
         self._clock = clock
-        self._used: dict[str, int] = {}
+        self._used: set[str] = set()
+        self._forget: list[tuple[int, str]] = []  # a heap of those used, by when they expire
 
     def make(self, purpose: Purpose, owner: str, run_id: str = "") -> str:
         """Return a new ticket of the owner's."""
@@ -79,10 +81,12 @@ class Tickets:
         if grant is None or grant.expires <= now or (grant.purpose, grant.run_id) != (purpose, run_id):
             return None
         if purpose == "socket":
-            self._used = {nonce: expires for nonce, expires in self._used.items() if expires > now}
+            while self._forget and self._forget[0][0] <= now:
+                self._used.discard(heappop(self._forget)[1])
             if grant.nonce in self._used:
                 return None
-            self._used[grant.nonce] = grant.expires
+            self._used.add(grant.nonce)
+            heappush(self._forget, (grant.expires, grant.nonce))
         return grant
 
     def _genuine(self, ticket: str) -> Grant | None:

@@ -5,44 +5,66 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from bisect import bisect_left, insort
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 
 from ...errors import BackendUnavailable, BusError, LogLost, RunEnded, RunExists, RunNotFound, Superseded
 from ...events import TERMINAL, EncodedEvent
-from ..base import Claim, Ending, EventBackend, Follower, RunRecord, RunState, check_batch, newest_first
+from ..base import (
+    Claim,
+    Ending,
+    EventBackend,
+    Follower,
+    RunRecord,
+    RunState,
+    RunSummary,
+    StoreUsage,
+    check_batch,
+    check_limits,
+    newest_first,
+)
 from ..notices import completed
 from .run import MemoryFollower, Run
+from .space import Space
 
 
 class MemoryBackend(EventBackend):
     """Runs in dicts and lists; a method never waits between looking and changing, so each is one step.
 
     ``max_events_per_run`` events of a log are kept at least, and up to 512 more.
-    ``stream_ttl_seconds`` after its end a run is gone.
+    ``stream_ttl_seconds`` after its end a run is gone. ``max_bytes`` bounds requests, logs and records
+    together, by an estimate of what they take as Python objects.
     """
 
     name = "memory"
     durable = False
 
-    def __init__(self, *, max_events_per_run: int = 10_000, stream_ttl_seconds: float = 3600) -> None:
+    def __init__(
+        self,
+        *,
+        max_events_per_run: int = 10_000,
+        stream_ttl_seconds: float = 3600,
+        max_bytes: int = 512 * 1024 * 1024,
+        max_waiting: int = 10_000,
+        owner_share: float = 1.0,
+    ) -> None:
         if max_events_per_run < 1:
             raise ValueError(f"max_events_per_run is {max_events_per_run}; it has to be 1 or more")
         if not stream_ttl_seconds >= 0:
             raise ValueError(f"stream_ttl_seconds is {stream_ttl_seconds}; it has to be 0 or more")
+        check_limits(max_waiting=max_waiting, owner_share=owner_share)
+        if max_bytes < 1:
+            raise ValueError(f"max_bytes is {max_bytes}; it has to be 1 or more")
+        self._space = Space(max_bytes=max_bytes, max_waiting=max_waiting, owner_share=owner_share)
+        self._runs = self._space.runs
         self._limit = max_events_per_run
         self._ttl = stream_ttl_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._runs: dict[str, Run] = {}
-        self._of_owner: dict[str, list[tuple[datetime, str]]] = {}  # ascending
-        self._accepted: OrderedDict[str, Run] = OrderedDict()
         self._leased: dict[str, Run] = {}
         self._first_expiry = math.inf  # no lease expires before
         self._claimers: set[asyncio.Future[None]] = set()
-        self._ended: deque[tuple[float, Run]] = deque()  # when to remove which; the earliest first
         self._remover: asyncio.TimerHandle | None = None
 
     async def open(self) -> list[str]:
@@ -56,10 +78,8 @@ class MemoryBackend(EventBackend):
         if self._remover is not None:
             self._remover.cancel()
             self._remover = None
-        for run in self._runs.values():
-            run.drop("closed")
-        for kept in (self._runs, self._of_owner, self._accepted, self._leased, self._ended):
-            kept.clear()
+        self._space.clear()
+        self._leased.clear()
         self._wake_claimers()
 
     async def ping(self) -> None:
@@ -79,48 +99,56 @@ class MemoryBackend(EventBackend):
 
     # -- runs ----------------------------------------------------------------------------------
 
-    async def create_run(self, key: str, *, owner: str, request: bytes) -> tuple[RunRecord, bool]:
+    async def create_run(
+        self, key: str, *, owner: str, request: bytes, thread: str = ""
+    ) -> tuple[RunRecord, bool]:
         run = self._runs.get(key)
         if run is not None:
             return run.record(), False
-        run = self._new_run(key, owner, request)
+        self._opened()
+        self._space.admit_waiting(owner)
+        run = self._new_run(key, owner, request, thread)
         self._accept(run)
         return run.record(), True
 
     async def open_run(self, key: str, *, owner: str, request: bytes) -> Claim:
         if key in self._runs:
             raise RunExists(f"there is a run {key!r} already")
+        self._opened()
         return self._new_run(key, owner, request).begin()
 
-    def _new_run(self, key: str, owner: str, request: bytes) -> Run:
-        self._opened()
-        run = self._runs[key] = Run(key, owner, request, self._limit)
-        index, entry = self._of_owner.setdefault(owner, []), (run.created_at, key)
-        if not index or index[-1] < entry:
-            index.append(entry)
-        else:  # the clock was set back
-            insort(index, entry)
+    def _new_run(self, key: str, owner: str, request: bytes, thread: str = "") -> Run:
+        space = self._space
+        run = Run(key, space.owner(owner), request, self._limit, thread)
+        space.admit(run.of, run.weight)
+        space.add(run)
         return run
 
     def _accept(self, run: Run) -> None:
-        self._accepted[run.key] = run
+        self._space.wait(run)
         self._wake_claimers()
 
     async def get_run(self, key: str) -> RunRecord:
         return self._run(key).record()
 
-    async def list_runs(self, owner: str, *, limit: int, before: RunRecord | None = None) -> list[RunRecord]:
-        self._opened()
-        index = self._of_owner.get(owner, [])
-        end = len(index) if before is None else bisect_left(index, (before.created_at, before.key))
-        page = index[max(0, end - limit) : end]
-        return [self._runs[key].record() for _, key in reversed(page)]
+    async def list_runs(
+        self, owner: str, *, limit: int, before: RunSummary | None = None
+    ) -> list[RunSummary]:
+        behind = None if before is None else (before.created_at, before.key)
+        return [run.summary() for run in islice(self._newest_first(owner, behind), limit)]
 
-    async def run_states(self, owner: str) -> list[RunState]:
+    async def run_states(self, owner: str, *, limit: int = 10_000) -> list[RunState]:
+        return newest_first([run.state() for run in islice(self._newest_first(owner), limit)])
+
+    def _newest_first(self, owner: str, before: tuple[datetime, str] | None = None) -> Iterator[Run]:
         self._opened()
-        records = [self._runs[key].record() for _, key in self._of_owner.get(owner, ())]
-        states = [RunState(key=run.key, status=run.status, changed_at=run.changed_at) for run in records]
-        return newest_first(states)
+        known = self._space.owners.get(owner)
+        return (self._runs[key] for key in known.index.newest_first(before)) if known else iter(())
+
+    def usage(self) -> StoreUsage:
+        """Return how much memory is used, of how much, and how many runs were removed to make room."""
+        space = self._space
+        return StoreUsage(bytes=space.bytes, max_bytes=space.max_bytes, evicted=space.evicted)
 
     async def end_run(self, key: str, ending: Ending) -> RunRecord:
         run = self._run(key)
@@ -134,30 +162,27 @@ class MemoryBackend(EventBackend):
 
     def _end(self, run: Run, terminal: EncodedEvent) -> None:
         run.end(terminal)
-        self._accepted.pop(run.key, None)
+        run.log.weigh()
+        run.of.fits()  # or others go
+        self._space.end(run)
         self._leased.pop(run.key, None)
         loop = self._opened()
         if run.log.last > 2:  # the last one stays an object, and one before it gains nothing
             # Behind the followers that were waiting: they take the last events as they are.
             loop.call_soon(run.log.compact)
-        self._ended.append((loop.time() + self._ttl, run))
+        run.remove_at = loop.time() + self._ttl
         if self._remover is None:
             self._remove_later(loop)
 
     def _remove_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._remover = loop.call_at(self._ended[0][0], self._remove, loop) if self._ended else None
+        earliest = next(iter(self._space.ended.values()), None)
+        self._remover = None if earliest is None else loop.call_at(earliest.remove_at, self._remove, loop)
 
     def _remove(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Remove the runs whose time is over; the timer is always that of the earliest."""
-        now = loop.time()
-        while self._ended and self._ended[0][0] <= now:
-            _, run = self._ended.popleft()
-            del self._runs[run.key]
-            index = self._of_owner[run.owner]
-            del index[bisect_left(index, (run.created_at, run.key))]
-            if not index:
-                del self._of_owner[run.owner]
-            run.drop("lost")
+        """Remove the runs whose time is over; the timer is that of the earliest, or of one that is gone."""
+        now, ended = loop.time(), self._space.ended
+        while (run := next(iter(ended.values()), None)) is not None and run.remove_at <= now:
+            self._space.remove(run)
         self._remove_later(loop)
 
     # -- executing -----------------------------------------------------------------------------
@@ -171,9 +196,12 @@ class MemoryBackend(EventBackend):
             runs = self._take_expired(expired)
             for run in runs:
                 run.lose()
-            while self._accepted and accepted > 0:
+            waiting = self._space.waiting
+            while waiting and accepted > 0:
                 accepted -= 1
-                runs.append(self._accepted.popitem(last=False)[1])
+                run = next(iter(waiting.values()))
+                self._space.leave(run)
+                runs.append(run)
             for run in runs:
                 self._lease(run, lease_seconds)
             now = time.monotonic()
@@ -183,7 +211,7 @@ class MemoryBackend(EventBackend):
 
     async def count_accepted(self) -> int:
         self._opened()
-        return len(self._accepted)
+        return len(self._space.waiting)
 
     def _take_expired(self, limit: int) -> list[Run]:
         now = time.monotonic()

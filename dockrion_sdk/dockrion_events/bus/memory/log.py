@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -19,6 +19,20 @@ An event weighs its bytes of JSON and `EVENT` more, so that 512 of them are the 
 EVENT: Final = 128
 
 _LARGE: Final = 2048  # bytes of an event beside which its object does not matter
+
+
+_LINES = 256
+"""Bytes that a chunk of lines takes besides them."""
+
+
+class Memory(Protocol):
+    """Whoever counts what a log takes."""
+
+    def count(self, difference: int) -> None:
+        """Take notice of bytes that were added, or freed."""
+
+    def fits(self) -> bool:
+        """Say whether what is kept is within its limit."""
 
 
 class _TypeOnly(msgspec.Struct):
@@ -56,6 +70,12 @@ class Chunk:
         self._count = 0  # of the lines
         self._lines: bytes | None = None
 
+    def bytes(self, extra: int) -> int:
+        """Return what it takes of the memory; in its room each event weighs ``extra`` bytes too many."""
+        if self._lines is not None:
+            return len(self._lines) + _LINES
+        return CHUNK - self.room - extra * len(self.events)
+
     def since(self, sequence: int) -> list[EncodedEvent]:
         """Return the events from ``sequence`` on, which is in this chunk."""
         start = sequence - self.first
@@ -85,13 +105,17 @@ class Log:
     """The events of one run that are kept.
 
     ``first`` is the sequence of the oldest, ``last`` that of the newest. When more than ``limit``
-    are kept, whole chunks go, so that ``limit`` stay.
+    are kept, whole chunks go, so that ``limit`` stay. They go as well while ``memory`` is full, but for
+    the newest one. What the log takes is counted whenever it has a new chunk, and by `weigh`.
     """
 
-    __slots__ = ("_chunks", "_event", "_limit", "_newest", "first", "last")
+    __slots__ = ("_chunks", "_counted", "_event", "_limit", "_memory", "_newest", "_sealed", "first", "last")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, memory: Memory) -> None:
         self._limit = limit
+        self._memory = memory
+        self._sealed = 0  # bytes of all chunks but the newest
+        self._counted = 0  # bytes that ``memory`` knows of
         self._event = max(EVENT, 8 * CHUNK // max(8, limit))  # a short log has short chunks
         self._newest = Chunk(1)
         self._chunks = [self._newest]
@@ -122,19 +146,36 @@ class Log:
             self.append(events[half:])
             return
         if self._newest.events:
+            self._sealed += self._newest.bytes(self._event - EVENT)
             self._newest = Chunk(self.last + 1)
             self._chunks.append(self._newest)
         self._newest.room -= weight
         self._newest.events.extend(events)
         self.last += len(events)
         self._trim()
+        while not self._memory.fits() and len(self._chunks) > 1:
+            self._remove(1)
 
     def _trim(self) -> None:
         """Remove the chunks that are not needed; called when there is a new one."""
         index = bisect_right(self._chunks, self.last - self._limit + 1, key=_first) - 1
         if index > 0:
-            del self._chunks[:index]
-            self.first = self._chunks[0].first
+            self._remove(index)
+        else:
+            self.weigh()
+
+    def _remove(self, count: int) -> None:
+        """Remove the oldest chunks, which are sealed."""
+        self._sealed -= sum(chunk.bytes(self._event - EVENT) for chunk in self._chunks[:count])
+        del self._chunks[:count]
+        self.first = self._chunks[0].first
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Count what the log takes now."""
+        taken = self._sealed + self._newest.bytes(self._event - EVENT)
+        self._memory.count(taken - self._counted)
+        self._counted = taken
 
     def since(self, sequence: int) -> list[EncodedEvent]:
         """Return a batch of events that begins with ``sequence``, which is kept."""
@@ -180,7 +221,13 @@ class Log:
             self._chunks.append(self._newest)
         for chunk in self._chunks:
             chunk.compact(_LARGE + self._event)
+        extra = self._event - EVENT
+        self._sealed = sum(chunk.bytes(extra) for chunk in self._chunks if chunk is not self._newest)
+        self.weigh()
 
     def clear(self) -> None:
         """Let go of the events."""
-        self._chunks = [Chunk(self.last + 1)]
+        self._newest = Chunk(self.last + 1)
+        self._chunks = [self._newest]
+        self._sealed = 0
+        self.weigh()

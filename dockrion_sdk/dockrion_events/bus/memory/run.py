@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from ...events import EncodedEvent
-from ..base import STATUS_OF_TERMINAL, Claim, RunRecord, RunStatus
+from ..base import STATUS_OF_TERMINAL, Claim, RunRecord, RunState, RunStatus, RunSummary
 from ..notices import gap, run_lost
 from .log import Log
+from .space import RUN_BYTES, Owner
 
 GATHER_SECONDS: Final = 0.001
 """Events that follow a wake-up of the followers within this time gather until it is over."""
@@ -20,7 +21,9 @@ class Run:
     """What is kept of a run.
 
     ``claim`` is the newest one while somebody holds it, and ``token`` counts all there were.
-    ``lease_until`` is a reading of ``time.monotonic``; None where there is no lease.
+    ``lease_until`` is a reading of ``time.monotonic``; None where there is no lease. ``remove_at`` is
+    the loop's time at which it has been kept for long enough, once it has ended. ``weight`` is what it
+    takes of the memory besides its log.
     """
 
     __slots__ = (
@@ -36,19 +39,25 @@ class Run:
         "lease_until",
         "log",
         "losses",
-        "owner",
+        "of",
+        "remove_at",
         "request",
         "started_at",
         "status",
         "terminal",
+        "thread",
         "token",
         "waiting",
+        "weight",
     )
 
-    def __init__(self, key: str, owner: str, request: bytes, limit: int) -> None:
+    def __init__(self, key: str, of: Owner, request: bytes, limit: int, thread: str = "") -> None:
         self.key: str = key
-        self.owner: str = owner
+        self.of: Owner = of
         self.request: bytes = request
+        self.thread: str = thread
+        self.weight: int = RUN_BYTES + len(request)
+        self.remove_at: float = 0.0
         self.status: RunStatus = "accepted"
         self.created_at: datetime = datetime.now(UTC)
         self.started_at: datetime | None = None
@@ -61,7 +70,7 @@ class Run:
         self.lease_until: float | None = None
         self.terminal: EncodedEvent | None = None
         self.gone: Literal["lost", "closed"] | None = None
-        self.log: Log = Log(limit)
+        self.log: Log = Log(limit, of)
         self.waiting: dict[MemoryFollower, None] = {}  # in the order of their coming
         self._woken_at = float("-inf")
         self._gathering: asyncio.TimerHandle | None = None
@@ -69,9 +78,10 @@ class Run:
     def record(self) -> RunRecord:
         return RunRecord(
             key=self.key,
-            owner=self.owner,
+            owner=self.of.name,
             status=self.status,
             request=self.request,
+            thread=self.thread,
             created_at=self.created_at,
             started_at=self.started_at,
             ended_at=self.ended_at,
@@ -81,6 +91,25 @@ class Run:
             last_sequence=self.log.last,
             terminal=self.terminal,
         )
+
+    def summary(self) -> RunSummary:
+        return RunSummary(
+            key=self.key,
+            owner=self.of.name,
+            status=self.status,
+            thread=self.thread,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            attempt=self.attempt,
+            losses=self.losses,
+            first_sequence=self.log.first,
+            last_sequence=self.log.last,
+        )
+
+    def state(self) -> RunState:
+        changed_at = self.ended_at or self.started_at or self.created_at
+        return RunState(key=self.key, status=self.status, changed_at=changed_at, thread=self.thread)
 
     def begin(self) -> Claim:
         """Make the next claim; the one before it is superseded."""

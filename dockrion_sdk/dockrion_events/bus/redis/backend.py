@@ -20,7 +20,9 @@ from ..base import (
     Follower,
     RunRecord,
     RunState,
+    RunSummary,
     check_batch,
+    check_limits,
 )
 from .branches import EPOCH_LENGTH, epoch_of_fence
 from .checks import checked
@@ -29,9 +31,9 @@ from .commands import Commands, OneServer
 from .executing import Executing
 from .hub import Hub
 from .index import Index
-from .queue import Queue
+from .queue import GROUP, Queue, refusal
 from .readers import Readers
-from .records import Keys, RedisClaim, RunKeys, Stored, made_or_found, stored
+from .records import RECORD_FIELDS, Keys, RedisClaim, RunKeys, Stored, made_or_found, stored
 from .scripts import APPEND, CREATE, END, GET
 from .selftest import selftest
 from .urls import parse
@@ -67,6 +69,8 @@ class RedisBackend(EventBackend):
         prefix: str = "dockrion:",
         patience_seconds: float = 5.0,
         open_run_ttl_seconds: float = 86_400,
+        max_waiting: int = 10_000,
+        owner_share: float = 1.0,
     ) -> None:
         if max_events_per_run < 1:
             raise ValueError(f"max_events_per_run is {max_events_per_run}; it has to be 1 or more")
@@ -74,6 +78,9 @@ class RedisBackend(EventBackend):
             raise ValueError(f"stream_ttl_seconds is {stream_ttl_seconds}; it has to be 0 or more")
         if connection_pool_size < 1:
             raise ValueError(f"connection_pool_size is {connection_pool_size}; it has to be 1 or more")
+        check_limits(max_waiting=max_waiting, owner_share=owner_share)
+        self._max_waiting = max_waiting
+        self._owner_waiting = max(1, int(max_waiting * owner_share))
         self._place = parse(url)
         self._limit = max_events_per_run
         self._ttl = max(1, int(stream_ttl_seconds * 1000))
@@ -150,8 +157,10 @@ class RedisBackend(EventBackend):
 
     # -- runs ----------------------------------------------------------------------------------
 
-    async def create_run(self, key: str, *, owner: str, request: bytes) -> tuple[RunRecord, bool]:
-        found, new, _ = await self._create(key, owner, request, "")
+    async def create_run(
+        self, key: str, *, owner: str, request: bytes, thread: str = ""
+    ) -> tuple[RunRecord, bool]:
+        found, new, _ = await self._create(key, owner, request, "", thread)
         return found.record, new
 
     async def open_run(self, key: str, *, owner: str, request: bytes) -> Claim:
@@ -160,13 +169,16 @@ class RedisBackend(EventBackend):
             raise RunExists(f"there is a run {key!r} already")
         return self._opened().executing.hold(found, keys, b"")
 
-    async def _create(self, key: str, owner: str, request: bytes, fence: str) -> tuple[Stored, bool, RunKeys]:
+    async def _create(
+        self, key: str, owner: str, request: bytes, fence: str, thread: str = ""
+    ) -> tuple[Stored, bool, RunKeys]:
         """Make a run, unless there is one; a call whose answer was lost is made again under its name."""
         parts = self._opened()
         keys = self._keys.run(key)
         nonce = self._uncertain.pop(key, None) or self._name()
         try:
-            found, new = await self._made(parts, key, keys, owner, request, nonce, fence and fence + nonce)
+            given = (owner, request, nonce, fence and fence + nonce, thread)
+            found, new = await self._made(parts, key, keys, *given)
         except BackendUnavailable:
             self._uncertain[key] = nonce
             if len(self._uncertain) > _UNCERTAIN_CALLS:
@@ -175,29 +187,46 @@ class RedisBackend(EventBackend):
         return found, new, keys
 
     async def _made(
-        self, parts: _Parts, key: str, keys: RunKeys, owner: str, request: bytes, nonce: str, fence: str
+        self,
+        parts: _Parts,
+        key: str,
+        keys: RunKeys,
+        owner: str,
+        request: bytes,
+        nonce: str,
+        fence: str,
+        thread: str,
     ) -> tuple[Stored, bool]:
         commands, index = parts.commands, parts.index
-        arguments = (owner, request, nonce, key, fence, self._process, self._open_ttl, index.ttl)
+        mine, limits = self._mine(owner), (self._max_waiting, self._owner_waiting)
+        times = (self._open_ttl, index.ttl)
+        arguments = (owner, request, nonce, key, fence, self._process, *times, thread, GROUP, *limits)
+        places = [keys.record, keys.log]
         if not commands.one_slot:
-            places = (keys.record, keys.log, self._keys.queue, self._keys.owner(owner))
-            made, reply = await commands.run(CREATE, places, *arguments)
-            found = made_or_found(key, reply, owner, request, fence)
-            if made:
-                index.tidy_sometimes(found.record)
-            return found, bool(made)
-        # In a cluster the record and the queue are apart. The intent comes first: should we die before the
-        # run is queued, somebody's `Queue.sweep` finds it and does that.
-        if not fence:
-            await parts.queue.intend(key)
-        made, reply = await commands.run(CREATE, (keys.record, keys.log), *arguments)
-        found = made_or_found(key, reply, owner, request, fence)
+            places += (self._keys.queue, self._keys.owner(owner), *mine)
+        elif not fence:
+            # In a cluster the record and the queue are apart. The intent comes first: should we die before
+            # the run is queued, somebody's `Queue.sweep` finds it and does that.
+            full = await parts.queue.intend(key, mine, *limits)
+            if full is not None:
+                there = await self._fetch(key)
+                if there is not None:
+                    return there, False
+                raise refusal(full)
+        made, reply = await commands.run(CREATE, places, *arguments)
+        if made == 2:
+            raise refusal(reply)
+        found = made_or_found(key, reply, owner, request, fence, thread)
         if made:
-            await asyncio.gather(
-                index.add(owner, found.record), *([] if fence else [parts.queue.enqueue(key)])
-            )
+            if commands.one_slot:
+                queued = [] if fence else [parts.queue.enqueue(key, keys, mine, index.ttl)]
+                await asyncio.gather(index.add(owner, found.record), *queued)
             index.tidy_sometimes(found.record)
         return found, bool(made)
+
+    def _mine(self, owner: str) -> tuple[bytes, ...]:
+        """Return the key of an owner's entries in the queue, if they have a limit of their own."""
+        return (self._keys.waiting(owner),) if self._owner_waiting < self._max_waiting else ()
 
     def _name(self) -> str:
         """Return a name that no other call has."""
@@ -215,11 +244,13 @@ class RedisBackend(EventBackend):
         reply = await self._opened().commands.run(GET, (keys.record, keys.log))
         return None if reply is None else stored(key, reply)
 
-    async def list_runs(self, owner: str, *, limit: int, before: RunRecord | None = None) -> list[RunRecord]:
+    async def list_runs(
+        self, owner: str, *, limit: int, before: RunSummary | None = None
+    ) -> list[RunSummary]:
         return await self._opened().index.page(owner, limit, before)
 
-    async def run_states(self, owner: str) -> list[RunState]:
-        return await self._opened().index.states(owner)
+    async def run_states(self, owner: str, *, limit: int = 10_000) -> list[RunState]:
+        return await self._opened().index.states(owner, limit)
 
     async def end_run(self, key: str, ending: Ending) -> RunRecord:
         parts = self._opened()
@@ -233,7 +264,12 @@ class RedisBackend(EventBackend):
         if reply is None:
             raise _not_found(key)
         parts.executing.revoke(key, "cancelled")
-        return stored(key, reply).record
+        *fields, entry = reply if len(reply) > RECORD_FIELDS else (*reply, None)
+        record = stored(key, fields).record
+        if entry is not None:  # if this is lost, whoever takes the entry removes it
+            places = (self._keys.queue, *self._mine(record.owner))
+            await asyncio.gather(*(parts.commands.call(key, b"XDEL", key, entry) for key in places))
+        return record
 
     # -- executing -----------------------------------------------------------------------------
 

@@ -180,10 +180,10 @@ class Executing:
     async def release(self, claim: RedisClaim) -> None:
         """See `EventBackend.release`."""
         released = await self._commands.run(RELEASE, (claim.keys.record,), claim.fence)
-        if released and claim.entry:
-            await self._queue.requeue(claim.entry, claim.record.key)
-        elif released:  # it was opened, and so was never in the queue
-            await self._queue.enqueue(claim.record.key)
+        if released:
+            entry = await self._queue.requeue(claim.entry, claim.record.key, claim.keys)
+            self._forget(claim)
+            claim.entry = entry or claim.entry  # handed back once more, it is not queued once more
         self._forget(claim)
 
     def done(self, claim: RedisClaim) -> None:

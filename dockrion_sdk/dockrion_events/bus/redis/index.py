@@ -8,11 +8,11 @@ import random
 from typing import Any, Final
 
 from ...errors import BackendUnavailable, RunUnreadable
-from ..base import RunRecord, RunState, newest_first
+from ..base import RunRecord, RunState, RunSummary, newest_first
 from .commands import Commands
 from .queue_scripts import FORGET
-from .records import STATUSES, Keys, microseconds, moment, stored
-from .scripts import GET, STATES
+from .records import Keys, microseconds, summary
+from .scripts import SUMMARIES
 
 log: logging.Logger = logging.getLogger("dockrion")
 
@@ -27,7 +27,7 @@ TIDY_LOOKS: Final = 32
 """One in so many new runs has so many of the owner's others looked at that are old enough to have expired.
 Most of these have, so there are few of them at any time, and nobody has to go through a whole index."""
 
-STATES_AT_ONCE: Final = 500
+RUNS_AT_ONCE: Final = 500
 """Runs that Redis looks at in one step."""
 
 
@@ -54,9 +54,9 @@ class Index:
             self._commands.call(index, b"PEXPIRE", index, self.ttl),
         )
 
-    async def page(self, owner: str, limit: int, before: RunRecord | None) -> list[RunRecord]:
+    async def page(self, owner: str, limit: int, before: RunSummary | None) -> list[RunSummary]:
         """See `EventBackend.list_runs`."""
-        found: list[RunRecord] = []
+        found: list[RunSummary] = []
         expired: list[bytes] = []
         highest: bytes | int = b"+inf" if before is None else microseconds(before.created_at)
         index = self._keys.owner(owner)
@@ -69,52 +69,61 @@ class Index:
             members = list(zip(page[::2], page[1::2], strict=True))
             offset += len(members)
             wanted = [one for one in members if before is None or _is_behind(one, before)]
-            for member, record in zip(wanted, await self._records(wanted), strict=True):
-                if isinstance(record, RunUnreadable):
-                    self._skip(record)
-                elif record is None or record.owner != owner:
-                    expired += member
-                else:
-                    found.append(record)
+            found += await self._summaries(owner, wanted, expired)
             if len(members) < count:
                 break
-        if expired:
-            await self._commands.run(FORGET, (index,), *expired)
+        await self._forget(index, expired)
         return found[:limit]
 
-    async def states(self, owner: str) -> list[RunState]:
+    async def states(self, owner: str, limit: int) -> list[RunState]:
         """See `EventBackend.run_states`."""
         index = self._keys.owner(owner)
-        page = await self._commands.call(index, b"ZRANGE", index, 0, -1, b"WITHSCORES")
+        page = await self._commands.call(
+            index, b"ZREVRANGEBYSCORE", index, b"+inf", b"-inf", b"WITHSCORES", b"LIMIT", 0, limit
+        )
         members = list(zip(page[::2], page[1::2], strict=True))
-        found: list[RunState] = []
         expired: list[bytes] = []
-        for start in range(0, len(members), STATES_AT_ONCE):
-            some = members[start : start + STATES_AT_ONCE]
-            for member, state in zip(some, await self._states(some), strict=True):
-                key = member[0].decode()
+        found = await self._summaries(owner, members, expired)
+        await self._forget(index, expired)
+        return newest_first(
+            [
+                RunState(key=run.key, status=run.status, changed_at=run.changed_at, thread=run.thread)
+                for run in found
+            ]
+        )
+
+    async def _summaries(
+        self, owner: str, members: list[tuple[bytes, bytes]], expired: list[bytes]
+    ) -> list[RunSummary]:
+        """Return the runs of an index that are the owner's and can be read.
+
+        Those that are gone or another owner's are added to ``expired``, those that cannot be read are logged.
+        """
+        found: list[RunSummary] = []
+        whose = owner.encode()
+        for start in range(0, len(members), RUNS_AT_ONCE):
+            some = members[start : start + RUNS_AT_ONCE]
+            for member, reply in zip(some, await self._read(some), strict=True):
+                if isinstance(reply, list) and reply[0] != whose:
+                    expired += member
+                    continue
                 try:
-                    known = _state(key, owner, state)
+                    found.append(summary(member[0].decode(), reply))
                 except RunUnreadable as error:
                     self._skip(error)
-                    continue
-                if known is None:
-                    expired += member
-                else:
-                    found.append(known)
-        if expired:
-            await self._commands.run(FORGET, (index,), *expired)
-        return newest_first(found)
+        return found
 
-    async def _states(self, members: list[tuple[bytes, bytes]]) -> list[list[Any] | bytes]:
-        records = [self._keys.run(member.decode()).record for member, _ in members]
+    async def _read(self, members: list[tuple[bytes, bytes]]) -> list[list[Any] | bytes]:
+        """Return what `scripts.SUMMARIES` says of each run."""
+        runs = [self._keys.run(member.decode()) for member, _ in members]
         if not self._commands.one_slot:
-            together: list[list[Any] | bytes] = await self._commands.run(STATES, records)
+            keys = [key for run in runs for key in (run.record, run.log)]
+            together: list[list[Any] | bytes] = await self._commands.run(SUMMARIES, keys)
             return together
         apart: list[list[list[Any] | bytes]] = await asyncio.gather(
-            *(self._commands.run(STATES, (record,)) for record in records)
+            *(self._commands.run(SUMMARIES, (run.record, run.log)) for run in runs)
         )
-        return [state for [state] in apart]
+        return [reply for [reply] in apart]
 
     def _skip(self, error: RunUnreadable) -> None:
         """Log once why a run is missing from lists."""
@@ -124,19 +133,9 @@ class Index:
             if len(self._told) < TOLD:
                 self._told.add(told)
 
-    async def _records(self, members: list[tuple[bytes, bytes]]) -> list[RunRecord | RunUnreadable | None]:
-        names = [member.decode() for member, _ in members]
-        runs = [self._keys.run(name) for name in names]
-        replies: list[Any] = await asyncio.gather(
-            *(self._commands.run(GET, (run.record, run.log)) for run in runs)
-        )
-        found: list[RunRecord | RunUnreadable | None] = []
-        for name, reply in zip(names, replies, strict=True):
-            try:
-                found.append(None if reply is None else stored(name, reply).record)
-            except RunUnreadable as error:
-                found.append(error)
-        return found
+    async def _forget(self, index: bytes, expired: list[bytes]) -> None:
+        for start in range(0, len(expired), 2 * RUNS_AT_ONCE):
+            await self._commands.run(FORGET, (index,), *expired[start : start + 2 * RUNS_AT_ONCE])
 
     def tidy_sometimes(self, newest: RunRecord) -> None:
         """Remove some runs of an owner that have expired, now and then, in the background."""
@@ -160,11 +159,10 @@ class Index:
                 return
             members = list(zip(page[::2], page[1::2], strict=True))
             expired: list[bytes] = []
-            for member, state in zip(members, await self._states(members), strict=True):
-                if isinstance(state, list) and state[0] is None:
+            for member, reply in zip(members, await self._read(members), strict=True):
+                if isinstance(reply, list) and reply[0] is None:
                     expired += member
-            if expired:
-                await self._commands.run(FORGET, (index,), *expired)
+            await self._forget(index, expired)
         except BackendUnavailable:
             pass  # another time
 
@@ -174,21 +172,6 @@ class Index:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _state(key: str, owner: str, state: list[Any] | bytes) -> RunState | None:
-    """Return a run's state, or None where it is not there or another owner's. Raises `RunUnreadable`."""
-    if not isinstance(state, list):
-        raise RunUnreadable(f"the keys of the run {key!r} in Redis hold something that is not a run")
-    whose, status, created, started, ended = state
-    if whose != owner.encode():
-        return None
-    try:
-        if status.decode() not in STATUSES:
-            raise ValueError(f"{status!r} is not a status")
-        return RunState(key=key, status=status.decode(), changed_at=moment(ended or started or created))
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise RunUnreadable(f"the record of the run {key!r} in Redis is broken: {error}") from None
-
-
-def _is_behind(member: tuple[bytes, bytes], before: RunRecord) -> bool:
+def _is_behind(member: tuple[bytes, bytes], before: RunSummary) -> bool:
     key, score = member
     return (int(float(score)), key.decode()) < (microseconds(before.created_at), before.key)

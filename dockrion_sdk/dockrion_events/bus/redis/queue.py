@@ -20,12 +20,25 @@ from typing import Any, Final
 import msgspec
 from redis.asyncio.connection import AbstractConnection
 
-from ...errors import BackendUnavailable
+from ...errors import BackendUnavailable, QueueFull, QuotaExceeded, StoreFull
 from .commands import Commands
 from .faults import FAILURES
 from .lanes import CONNECT_SECONDS, Part
-from .queue_scripts import COUNT, ENQUEUE, FORGET, INTEND, LEASE, MINE, OVERDUE, RECOVER, REQUEUE, TAKE, TIDY
-from .records import Keys
+from .queue_scripts import (
+    COUNT,
+    ENQUEUE,
+    ENTERED,
+    FORGET,
+    INTEND,
+    LEASE,
+    MINE,
+    OVERDUE,
+    RECOVER,
+    REQUEUE,
+    TAKE,
+    TIDY,
+)
+from .records import Keys, RunKeys
 from .scripts import VERSION, Script
 
 log: logging.Logger = logging.getLogger("dockrion")
@@ -232,20 +245,30 @@ class Queue:
             self._commands.call_now(queue, b"XDEL", queue, *entries),
         ]
 
-    async def requeue(self, entry: bytes, key: str) -> None:
-        """Put a run that was taken back into the queue."""
-        await self._commands.run(REQUEUE, (self._keys.queue,), GROUP, entry, key, VERSION)
+    async def requeue(self, entry: bytes, key: str, keys: RunKeys) -> bytes | None:
+        """Put a run that was taken back into the queue; return its new entry, None if it is there."""
+        again: bytes | None = await self._run(REQUEUE, entry, key, VERSION)
         self.held.discard(entry)
+        if again is not None:
+            await self._commands.run(ENTERED, (keys.record,), again)
+        return again
 
     # -- what fell between ---------------------------------------------------------------------
 
-    async def intend(self, key: str) -> None:
-        """Note that a run is about to be made and queued; only where the two cannot be one step."""
-        await self._commands.run(INTEND, (self._keys.intents,), key)
+    async def intend(self, key: str, mine: Sequence[bytes], most: int, share: int) -> list[Any] | None:
+        """Note that a run is about to be made and queued; only where the two cannot be one step.
 
-    async def enqueue(self, key: str) -> None:
-        """Queue a run that has its record, behind `intend`."""
-        await self._commands.run(ENQUEUE, (self._keys.queue, self._keys.intents), key, VERSION)
+        Returns None, or what `refusal` takes.
+        """
+        keys = (self._keys.intents, self._keys.queue, *mine)
+        reply = await self._commands.run(INTEND, keys, key, GROUP, most, share)
+        return reply if isinstance(reply, list) else None
+
+    async def enqueue(self, key: str, keys: RunKeys, mine: Sequence[bytes] = (), remember: int = 0) -> None:
+        """Queue a run that has its record, after `intend`, and note its entry in the record."""
+        places = (self._keys.queue, self._keys.intents, *mine)
+        entry = await self._commands.run(ENQUEUE, places, key, VERSION, remember)
+        await self._commands.run(ENTERED, (keys.record,), entry)
 
     async def sweep(self, waiting: Callable[[str], Awaitable[bool | None]]) -> None:
         """Now and then, queue the runs whose creator died before it could.
@@ -262,7 +285,7 @@ class Queue:
         for key, score in zip(found[::2], found[1::2], strict=True):
             state = await waiting(key.decode())
             if state:
-                await self.enqueue(key.decode())
+                await self.enqueue(key.decode(), self._keys.run(key.decode()))
             elif state is not None or float(score) < float(forgotten):
                 await self._commands.run(FORGET, (intents,), key, score)
 
@@ -279,6 +302,14 @@ class Queue:
                 )
             except (BackendUnavailable, TimeoutError):
                 return
+
+
+def refusal(reply: list[Any]) -> StoreFull:
+    """Return the error that a script's refusal to queue another run stands for."""
+    which, waiting = reply
+    if which == b"owner":
+        return QuotaExceeded(f"{waiting:,} accepted runs of this owner wait, which is its share")
+    return QueueFull(f"{waiting:,} accepted runs wait already, which is the limit")
 
 
 def _taken(reply: Sequence[bytes], idle: bool) -> list[Taken]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .scripts import CLOCK, Script
+from .scripts import CLOCK, CROWDED, Script
 
 _GROUP: Final = """
 local function grouped(...)
@@ -126,14 +126,18 @@ return keyed(ids)
 REQUEUE: Final = Script(
     _GROUP
     + """
-if #grouped('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
-redis.call('XADD', KEYS[1], '*', 'k', ARGV[3], 'v', ARGV[4])
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('XDEL', KEYS[1], ARGV[2])
-return 1
+local taken = ARGV[2]
+if taken ~= '' and #grouped('XPENDING', KEYS[1], ARGV[1], taken, taken, 1) == 0 then return false end
+local entry = redis.call('XADD', KEYS[1], '*', 'k', ARGV[3], 'v', ARGV[4])
+if taken ~= '' then
+  redis.call('XACK', KEYS[1], ARGV[1], taken)
+  redis.call('XDEL', KEYS[1], taken)
+end
+return entry
 """
 )
-"""queue; group, entry, key, version: put a run that was taken through ``entry`` at the end of the queue."""
+"""queue; group, entry or '', key, version -> its new entry, or nil: put a run that was taken through
+``entry``, or was opened without one, at the end of the queue."""
 
 TIDY: Final = Script("""
 local gone = 0
@@ -151,20 +155,38 @@ return gone
 
 INTEND: Final = Script(
     CLOCK
+    + CROWDED
     + """
-redis.call('ZADD', KEYS[1], now(), ARGV[1])
+local key, group, most, share = unpack(ARGV)
+if not redis.call('ZSCORE', KEYS[1], key) then
+  local intents = redis.call('ZCOUNT', KEYS[1], '-inf', '+inf')
+  local full = crowded(KEYS[2], KEYS[3], group, tonumber(most), tonumber(share), intents)
+  if full then return full end
+end
+redis.call('ZADD', KEYS[1], now(), key)
 return 1
 """
 )
-"""intents; key: note that the run ``key`` is about to be made and queued (cluster only)."""
+"""intents, queue [, owner's entries]; key, group, how many may wait, how many of the owner's: note that the
+run ``key`` is about to be made and queued (cluster only) -> 1, or {'queue' or 'owner', how many wait}."""
 
-ENQUEUE: Final = Script("""
-redis.call('XADD', KEYS[1], '*', 'k', ARGV[1], 'v', ARGV[2])
+ENQUEUE: Final = Script(
+    CROWDED
+    + """
+local entry = redis.call('XADD', KEYS[1], '*', 'k', ARGV[1], 'v', ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[1])
+if KEYS[3] then mark(KEYS[3], entry, tonumber(ARGV[3])) end
+return entry
+"""
+)
+"""queue, intents [, owner's entries]; key, version, expiry of the owner's entries in ms -> entry: queue a run
+whose record is there. Twice does no harm: one of the entries counts."""
+
+ENTERED: Final = Script("""
+if redis.call('HMGET', KEYS[1], 'st')[1] then redis.call('HSET', KEYS[1], 'qe', ARGV[1]) end
 return 1
 """)
-"""queue, intents; key, version: queue a run whose record is there. Twice does no harm: one of the entries
-counts."""
+"""record; entry: note where a run is in the queue, if that was not done in one step."""
 
 OVERDUE: Final = Script(
     CLOCK

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ...errors import RunUnreadable
 from ...events import EncodedEvent
-from ..base import ENDED, Claim, RunRecord
+from ..base import ENDED, Claim, RunRecord, RunSummary
 from .branches import Branches, branches, epoch_of_fence
 from .lanes import Part
 from .scripts import VERSION
+
+_T = TypeVar("_T")
 
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 STATUSES: Final = ENDED | {"accepted", "running"}
+
+RECORD_FIELDS: Final = 18
+"""How many values the scripts return for a record."""
 
 _names: dict[bytes, str] = {}
 
@@ -72,6 +78,9 @@ class Keys:
     def owner(self, owner: str) -> bytes:
         return self._prefix + b"owner:" + owner.encode()
 
+    def waiting(self, owner: str) -> bytes:
+        return self.queue + b":of:" + owner.encode()
+
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """What `scripts` return of a run. ``largest`` is the bytes of its largest event."""
@@ -84,21 +93,28 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 def stored(key: str, reply: list[Any] | bytes) -> Stored:
     """Read a script's reply. Raises `RunUnreadable`."""
+    return _readable(_stored, key, reply)
+
+
+def _readable(read: Callable[[str, list[Any]], _T], key: str, reply: list[Any] | bytes) -> _T:
+    if not isinstance(reply, list):
+        raise RunUnreadable(f"the keys of the run {key!r} in Redis hold something that is not a run")
     try:
-        found = _stored(key, reply) if isinstance(reply, list) else None
+        return read(key, reply)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunUnreadable(f"the record of the run {key!r} in Redis is broken: {error}") from None
-    if found is None:
-        raise RunUnreadable(f"the keys of the run {key!r} in Redis hold something that is not a run")
-    return found
+
+
+def _check_status(status: bytes) -> None:
+    if status.decode() not in STATUSES:
+        raise ValueError(f"{status!r} is not a status")
 
 
 def _stored(key: str, reply: list[Any]) -> Stored:
     status, owner, request, created, started, ended, attempt, last, largest, fence, *rest = reply
-    base, listed, version, losses, length, kind, json = rest
+    base, listed, version, losses, thread, length, kind, json = rest
     check_version(version, f"the run {key!r}")
-    if status.decode() not in STATUSES:
-        raise ValueError(f"{status!r} is not a status")
+    _check_status(status)
     sequence = int(last)
     parts = branches(listed, base, fence, sequence, ended=ended is not None)
     record = RunRecord(
@@ -106,6 +122,7 @@ def _stored(key: str, reply: list[Any]) -> Stored:
         owner=owner.decode(),
         status=status.decode(),
         request=request,
+        thread=(thread or b"").decode(),
         created_at=moment(created),
         started_at=None if started is None else moment(started),
         ended_at=None if ended is None else moment(ended),
@@ -119,7 +136,34 @@ def _stored(key: str, reply: list[Any]) -> Stored:
     return Stored(record, int(largest), fence, parts)
 
 
-def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes, fence: str) -> Stored:
+def summary(key: str, reply: list[Any] | bytes) -> RunSummary:
+    """Read what `scripts.SUMMARIES` says of a run that is there. Raises `RunUnreadable`."""
+    return _readable(_summary, key, reply)
+
+
+def _summary(key: str, reply: list[Any]) -> RunSummary:
+    owner, status, created, started, ended, thread, attempt, losses, version, last, length = reply
+    check_version(version, f"the run {key!r}")
+    _check_status(status)
+    sequence = int(last)
+    return RunSummary(
+        key=key,
+        owner=owner.decode(),
+        status=status.decode(),
+        thread=(thread or b"").decode(),
+        created_at=moment(created),
+        started_at=None if started is None else moment(started),
+        ended_at=None if ended is None else moment(ended),
+        attempt=int(attempt),
+        losses=int(losses or 0),
+        first_sequence=sequence - length + 1,
+        last_sequence=sequence,
+    )
+
+
+def made_or_found(
+    key: str, reply: list[Any] | bytes, owner: str, request: bytes, fence: str, thread: str
+) -> Stored:
     """Read what `scripts.CREATE` says of a run: when it was made just now, or what it found."""
     if isinstance(reply, list):
         return stored(key, reply)
@@ -129,6 +173,7 @@ def made_or_found(key: str, reply: list[Any] | bytes, owner: str, request: bytes
         owner=owner,
         status="running" if fence else "accepted",
         request=request,
+        thread=thread,
         created_at=at,
         started_at=at if fence else None,
         attempt=1 if fence else 0,

@@ -20,6 +20,8 @@ op  1 where the run has no lease (`open_run`)
 rl  fence that was released last
 ep  the parts of the log whose writers are gone; see `branches`
 v   version of the format of all of this, none in releases before there was one
+th  thread that the run belongs to; missing or empty for none
+qe  queue entry that the run waits by, or waited by last; missing or empty where it was never queued
 ==  ====================================================================================
 
 All are written so that the same call, sent again because its reply was lost, changes nothing and gives
@@ -69,13 +71,13 @@ end
 _DUMP: Final = """
 local function dump(rec, log)
   local r = redis.call('HMGET', rec, 'st', 'ow', 'rq', 'ca', 'sa', 'ea', 'at', 'la', 'mx', 'fe', 'ba', 'ep',
-                       'v', 'lo')
+                       'v', 'lo', 'th')
   if not r[1] then return false end
-  r[15] = r[8] == '0' and 0 or redis.call('XLEN', log)
-  r[16], r[17] = false, false
+  r[16] = r[8] == '0' and 0 or redis.call('XLEN', log)
+  r[17], r[18] = false, false
   if r[6] then
     local newest = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if newest then r[16], r[17] = newest[2][2], newest[2][4] end
+    if newest then r[17], r[18] = newest[2][2], newest[2][4] end
   end
   return r
 end
@@ -108,17 +110,22 @@ end
 GET: Final = Script(_DUMP + _READABLE + "return readable(dump, KEYS[1], KEYS[2])")
 """record, log -> the record, nil, or ``broken`` where the keys hold something else."""
 
-STATES: Final = Script(
+SUMMARIES: Final = Script(
     _READABLE
     + """
-local out = {}
-for i, rec in ipairs(KEYS) do
-  out[i] = readable(redis.call, 'HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea')
+local function summary(rec, log)
+  local r = redis.call('HMGET', rec, 'ow', 'st', 'ca', 'sa', 'ea', 'th', 'at', 'lo', 'v', 'la')
+  r[11] = (r[10] or '0') == '0' and 0 or redis.call('XLEN', log)
+  return r
 end
+local out = {}
+for i = 1, #KEYS, 2 do out[#out + 1] = readable(summary, KEYS[i], KEYS[i + 1]) end
 return out
 """
 )
-"""records -> owner, status and times of each, all of them nil where there is none, or ``broken``."""
+"""record, log, record, log … -> for each its owner, status, times, thread, attempt, losses, version, last
+sequence and length of the log, owner and status nil where there is no run; or ``broken`` where the keys hold
+something else."""
 
 READ: Final = Script("""
 local from, to, events, bytes = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -136,20 +143,61 @@ end
 """)
 """log; first id, last id, events, bytes -> entries, at most so many and so large, but one at least."""
 
+CROWDED: Final = """
+local function crowded(queue, mine, group, most, share, more)
+  if redis.call('XLEN', queue) + more < most and not (mine and redis.call('XLEN', mine) >= share) then
+    return false
+  end
+  local taken, from = 0, false
+  for _, info in ipairs(redis.pcall('XINFO', 'GROUPS', queue)) do
+    local fields = {}
+    for i = 1, #info, 2 do fields[info[i]] = info[i + 1] end
+    if fields.name == group then
+      taken = fields.pending
+      local ms, seq = string.match(fields['last-delivered-id'], '^(%d+)-(%d+)$')
+      from = string.format('%s-%d', ms, seq + 1)
+    end
+  end
+  local waiting = redis.call('XLEN', queue) - taken + more
+  if waiting >= most then return {'queue', waiting} end
+  if not mine then return false end
+  if from then redis.call('XTRIM', mine, 'MINID', from) end
+  local own = redis.call('XLEN', mine)
+  return own >= share and {'owner', own}
+end
+local function mark(mine, entry, remember)
+  redis.pcall('XADD', mine, entry, 'k', '')
+  if redis.call('PTTL', mine) < remember - 3600000 then redis.pcall('PEXPIRE', mine, remember) end
+end
+"""
+"""Whether the queue has as many entries that nobody has taken as it may, or ``mine`` as many of its owner's.
+
+``mine`` is a stream with the ids of the owner's entries in the queue. Those up to the last one that was
+delivered wait no more: they are removed when the stream seems full, so nothing has to be counted down."""
+
 CREATE: Final = Script(
     _VERSION
     + CLOCK
     + _DUMP
+    + CROWDED
     + """
-local rec, log, queue, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local owner, request, nonce, key, fence, process, keep, remember = unpack(ARGV)
+local rec, log, queue, index, mine = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local owner, request, nonce, key, fence, process, keep, remember, thread, group, most, share = unpack(ARGV)
 local there = redis.call('HMGET', rec, 'st', 'no')
 if there[1] then return {there[2] == nonce and 1 or 0, dump(rec, log)} end
+if queue and fence == '' then
+  local full = crowded(queue, mine, group, tonumber(most), tonumber(share), 0)
+  if full then return {2, full} end
+end
 local t = now()
+local entry = ''
 if queue then
   redis.call('ZADD', index, t, key)
   if redis.call('PTTL', index) < remember - 3600000 then redis.call('PEXPIRE', index, remember) end
-  if fence == '' then redis.call('XADD', queue, '*', 'k', key, 'v', VERSION) end
+  if fence == '' then
+    entry = redis.call('XADD', queue, '*', 'k', key, 'v', VERSION)
+    if mine then mark(mine, entry, remember) end
+  end
 end
 if fence ~= '' or not queue then redis.call('HSET', rec, 'v', VERSION) end
 if fence ~= '' then redis.call('PEXPIRE', rec, keep) end
@@ -157,18 +205,19 @@ redis.call('DEL', log)
 if fence == '' then
   redis.call('HSET', rec, 'st', 'accepted', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
              'at', 0, 'la', 0, 'mx', 0, 'fe', '', 'pr', '', 'en', '', 'ep', '',
-             'v', VERSION)
+             'th', thread, 'qe', entry, 'v', VERSION)
 else
   redis.call('HSET', rec, 'st', 'running', 'ow', owner, 'rq', request, 'ca', t, 'no', nonce,
              'at', 1, 'la', 0, 'mx', 0, 'fe', fence, 'pr', process, 'en', '', 'ep', '',
-             'sa', t, 'ba', 0, 'op', 1, 'v', VERSION)
+             'th', thread, 'qe', '', 'sa', t, 'ba', 0, 'op', 1, 'v', VERSION)
 end
 return {1, t}
 """
 )
-"""record, log [, queue, owner's index]; owner, request, nonce, key, fence or '', process, expiries in ms
-of a run without lease and of the index -> {1 if made by this call else 0, when it was made or, where it
-was there, its record}."""
+"""record, log [, queue, owner's index [, owner's entries in the queue]]; owner, request, nonce, key, fence or
+'', process, expiries in ms of a run without lease and of the index, thread, group of the queue, how many may
+wait, how many of the owner's -> {1 if made by this call else 0, when it was made or, where it was there, its
+record}, or {2, {'queue' or 'owner', how many wait}}."""
 
 APPEND: Final = Script(
     _VERSION
@@ -243,7 +292,7 @@ END: Final = Script(
     + """
 local rec, log = KEYS[1], KEYS[2]
 local channel, processes, ttl, epoch, status, started_type, started, type, terminal = unpack(ARGV)
-local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx', 'ba', 'ep', 'v')
+local r = redis.call('HMGET', rec, 'st', 'fe', 'pr', 'la', 'mx', 'ba', 'ep', 'v', 'qe')
 if not r[1] then return false end
 if tonumber(r[8] or 0) > tonumber(VERSION) then return dump(rec, log) end
 if ended(r[1]) then return dump(rec, log) end
@@ -262,11 +311,14 @@ redis.pcall('PEXPIRE', rec, ttl)
 redis.pcall('PEXPIRE', log, ttl)
 redis.pcall('PUBLISH', channel, sequence .. ' ' .. largest .. ' ' .. epoch .. ' ' .. r[4] .. ' e')
 if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[3], r[2] .. ' cancelled') end
-return dump(rec, log)
+local record = dump(rec, log)
+if r[1] == 'accepted' and r[9] and r[9] ~= '' then record[#record + 1] = r[9] end
+return record
 """
 )
 """record, log; channel, prefix of the processes' channels, ms to keep, epoch of what is appended, status,
-then type and draft of the started and of the terminal event -> the record, or nil."""
+then type and draft of the started and of the terminal event -> the record, or nil. If the run waited, the id
+of its entry in the queue follows the record."""
 
 CLAIM: Final = Script(
     _VERSION
@@ -278,7 +330,7 @@ CLAIM: Final = Script(
 local process, processes, at = ARGV[1], ARGV[2], now()
 local function claimed(rec, log, entry, name, idle)
   local r = redis.call('HMGET', rec, 'st', 'fe', 'at', 'en', 'la', 'sa', 'pr', 'ow', 'rq', 'ca', 'mx',
-                       'ba', 'ep', 'v', 'lo')
+                       'ba', 'ep', 'v', 'lo', 'th')
   if not r[1] then return 'gone' end
   if tonumber(r[14] or 0) > tonumber(VERSION) then return 'newer' end
   if ended(r[1]) then return 'ended' end
@@ -299,7 +351,7 @@ local function claimed(rec, log, entry, name, idle)
   if r[2] ~= '' then redis.pcall('PUBLISH', processes .. r[7], r[2] .. ' superseded') end
   local length = r[5] == '0' and 0 or redis.call('XLEN', log)
   return {'running', r[8], r[9], r[10], started, false, token, r[5], r[11], fence, r[5], listed,
-          VERSION, losses, length, false, false}
+          VERSION, losses, r[16], length, false, false}
 end
 local out = {}
 for run = 1, #KEYS / 2 do

@@ -18,6 +18,7 @@ from .lanes import CONNECT_SECONDS, Lane, Part
 from .queue_scripts import (
     COUNT,
     ENQUEUE,
+    ENTERED,
     FORGET,
     INTEND,
     LEASE,
@@ -28,7 +29,7 @@ from .queue_scripts import (
     TAKE,
     TIDY,
 )
-from .scripts import APPEND, CLAIM, CREATE, END, GET, READ, RELEASE, STATES, VERSION
+from .scripts import APPEND, CLAIM, CREATE, END, GET, READ, RELEASE, SUMMARIES, VERSION
 
 SCRATCH_MS: Final = 60_000
 """So long scratch keys last where they cannot be deleted."""
@@ -64,11 +65,12 @@ class Scratch:
         self.queue: bytes = base + b":queue"
         self.index: bytes = base + b":index"
         self.intents: bytes = base + b":intents"
+        self.mine: bytes = base + b":of"
         self.channel: bytes = base + b":top"
 
     @property
     def all(self) -> tuple[bytes, ...]:
-        return self.record, self.log, self.queue, self.index, self.intents
+        return self.record, self.log, self.queue, self.index, self.intents, self.mine
 
 
 async def selftest(
@@ -150,6 +152,7 @@ def _probes(keys: Scratch) -> list[tuple[Part, ...]]:
         (b"XACK", queue, b"g", b"0-1"),
         (b"XDEL", queue, b"0-1"),
         (b"XINFO", b"CONSUMERS", queue, b"g"),
+        (b"XINFO", b"GROUPS", queue),
         (b"XGROUP", b"DELCONSUMER", queue, b"g", b"c"),
         (b"XLEN", queue),
         (b"XRANGE", queue, b"-", b"+", b"COUNT", 1),
@@ -180,16 +183,19 @@ async def _scripts(commands: Commands, lane: Lane, keys: Scratch) -> list[str]:
 
 
 async def _life(commands: Commands, keys: Scratch) -> None:
-    record, log, queue, index, intents = keys.all
+    record, log, queue, index, intents, mine = keys.all
     group, consumer = b"g", b"c"
 
     async def run(*parts: Any) -> Any:
         script, names, *args = parts
         return await commands.run(script, names, *args)
 
-    await run(INTEND, (intents,), b"k")
+    await run(INTEND, (intents, queue, mine), b"k", group, 2, 1)
     await run(OVERDUE, (intents,), 0, 0)
-    await run(CREATE, (record, log, queue, index), b"", b"", b"n", b"k", b"", b"p", SCRATCH_MS, SCRATCH_MS)
+    await run(
+        CREATE, (record, log, queue, index, mine), b"", b"", b"n", b"k", b"", b"p", SCRATCH_MS, SCRATCH_MS,
+        b"", group, 2, 1,
+    )  # fmt: skip
     await run(COUNT, (queue,), group)
     entry, *_ = await run(TAKE, (queue,), group, consumer, 1)
     await run(LEASE, (queue,), group, consumer, 1000, entry)
@@ -201,10 +207,12 @@ async def _life(commands: Commands, keys: Scratch) -> None:
     await run(APPEND, (record, log), *head, 1, 2, b"", b"token", b"{}", b"token", b"{}")
     await run(READ, (log,), b"1-0", b"+", 1, 1)
     await run(GET, (record, log))
-    await run(STATES, (record,))
+    await run(SUMMARIES, (record, log))
     await run(RELEASE, (record,), fence)
-    await run(REQUEUE, (queue,), group, entry, b"k", VERSION)
-    await run(ENQUEUE, (queue, intents), b"k", VERSION)
+    again = await run(REQUEUE, (queue,), group, entry, b"k", VERSION)
+    await run(ENTERED, (record,), again)
+    await run(ENQUEUE, (queue, intents, mine), b"k", VERSION, SCRATCH_MS)
+    await run(INTEND, (intents, queue, mine), b"l", group, 9, 1)
     await run(TIDY, (queue,), group, consumer, 1000)
     await run(
         END, (record, log), keys.channel, keys.channel, SCRATCH_MS, b"epoch", b"failed",

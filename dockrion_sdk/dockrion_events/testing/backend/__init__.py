@@ -5,10 +5,11 @@ from __future__ import annotations
 from .appends import AppendTests
 from .claims import ClaimTests
 from .following import FollowTests
+from .limits import LimitTests
 from .runs import RunTests
 
 
-class EventBackendSuite(RunTests, ClaimTests, AppendTests, FollowTests):
+class EventBackendSuite(RunTests, ClaimTests, AppendTests, FollowTests, LimitTests):
     """What every `EventBackend` has to do.
 
     A subclass says how one is made over an empty store. Every test gets a new one::
@@ -23,8 +24,8 @@ class EventBackendSuite(RunTests, ClaimTests, AppendTests, FollowTests):
                 finally:
                     await backend.close()
 
-    ``settings`` are ``max_events_per_run`` and ``stream_ttl_seconds``. Where the backend is durable,
-    ``second(backend)`` gives another one over the same store in the same way.
+    ``settings`` are ``max_events_per_run``, ``stream_ttl_seconds``, ``max_waiting`` and ``owner_share``.
+    Where the backend is durable, ``second(backend)`` gives another one over the same store in the same way.
 
     The tests are coroutine functions: pytest needs a plugin for them, such as anyio's with
     ``anyio_mode = "auto"``, and one event loop for each test.

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from ...bus.base import EventBackend, RunRecord
+from ...bus.base import EventBackend, RunRecord, RunSummary
 from ...errors import BackendUnavailable, RunExists, RunNotFound
 from .support import (
     OWNER,
@@ -141,11 +141,10 @@ class RunTests(EventBackendTests):
             for number in range(10):
                 await backend.create_run(f"run-{number}", owner=f"owner-{number % 2}", request=b"")
             await opened(backend, "opened")
-            expected = sorted(
-                [await backend.get_run(f"run-{number}") for number in range(0, 10, 2)], key=_age, reverse=True
-            )
+            records = [await backend.get_run(f"run-{number}") for number in range(0, 10, 2)]
+            expected = [_summary(record) for record in sorted(records, key=_age, reverse=True)]
             assert await backend.list_runs("owner-0", limit=100) == expected
-            pages: list[RunRecord] = []
+            pages: list[RunSummary] = []
             while page := await backend.list_runs("owner-0", limit=2, before=pages[-1] if pages else None):
                 assert len(page) <= 2
                 assert page[0] not in pages
@@ -153,6 +152,26 @@ class RunTests(EventBackendTests):
             assert pages == expected
             assert [run.key for run in await backend.list_runs(OWNER, limit=10)] == ["opened"]
             assert await backend.list_runs("nobody", limit=10) == []
+
+    async def test_a_list_shows_what_a_record_says_but_neither_request_nor_output(self) -> None:
+        async with self.make() as backend, self.second(backend) as other:
+            await backend.create_run("run", owner=OWNER, request=b"{}", thread="a thread: é")
+            waiting = await backend.list_runs(OWNER, limit=9)
+            claim = await claimed(backend)
+            await backend.append(claim, whole("run", 7))
+            record = await backend.get_run("run")
+            for found in (waiting[0], (await other.list_runs(OWNER, limit=9))[0], record):
+                assert found.thread == "a thread: é"
+            assert await other.list_runs(OWNER, limit=9) == [_summary(record)]
+            assert not hasattr(waiting[0], "request")
+            assert not hasattr(waiting[0], "terminal")
+            assert [state.thread for state in await other.run_states(OWNER)] == ["a thread: é"]
+
+    async def test_the_states_of_the_newest_runs_only_may_be_asked_for(self) -> None:
+        async with self.make() as backend:
+            await accepted(backend, *(f"run-{number}" for number in range(6)))
+            found = [state.key for state in await backend.run_states(OWNER, limit=2)]
+            assert found == ["run-5", "run-4"]
 
     async def test_a_list_goes_on_behind_a_run_that_is_not_kept(self) -> None:
         async with self.make() as backend:
@@ -253,6 +272,10 @@ class RunTests(EventBackendTests):
                 with refused(BackendUnavailable):
                     await call
             await backend.close()
+
+
+def _summary(record: RunRecord) -> RunSummary:
+    return RunSummary(**{name: getattr(record, name) for name in RunSummary.__struct_fields__})
 
 
 def _age(record: RunRecord) -> tuple[object, str]:

@@ -42,7 +42,12 @@ class EventBackendTests(ABC):
 
     @abstractmethod
     def make(
-        self, *, max_events_per_run: int = 10_000, stream_ttl_seconds: int = 3600
+        self,
+        *,
+        max_events_per_run: int = 10_000,
+        stream_ttl_seconds: int = 3600,
+        max_waiting: int = 10_000,
+        owner_share: float = 1.0,
     ) -> AbstractAsyncContextManager[EventBackend]:
         """Return what gives an open backend over an empty store of its own, and closes it behind the test."""
 

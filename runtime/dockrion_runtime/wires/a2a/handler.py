@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
@@ -45,8 +45,11 @@ from ...service import Service
 from .call import Call, call_of
 from .errors import told_by_protocol
 from .messages import payload_of
-from .tasks import STATES, page, selected, shown
+from .tasks import STATES, listed, page, selected, shown, token_after
 from .view import TaskSum, TaskView
+
+PAGE_BYTES: Final = 1024 * 1024
+"""A page of a list ends before it, if it has a task at least."""
 
 
 class RunsHandler(RequestHandler):
@@ -55,6 +58,7 @@ class RunsHandler(RequestHandler):
     def __init__(self, service: Service, runs: Runs) -> None:
         self._service = service
         self._runs = runs
+        self._max_text = service.dockfile.streaming.events.max_event_bytes
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -149,22 +153,30 @@ class RunsHandler(RequestHandler):
         with told_by_protocol():
             states = await selected(self._runs, call.owner, params)
             some, token, size = page(states, params)
-            tasks = [
-                task
-                for state in some
-                if (task := await self._listed(call, state, artifacts=params.include_artifacts)) is not None
-            ]
+            tasks: list[Task] = []
+            room = PAGE_BYTES
+            last: RunState | None = None
+            for state in some:
+                task = await self._listed(call, state, artifacts=params.include_artifacts)
+                room -= 0 if task is None else task.ByteSize()
+                if room < 0 and last is not None:
+                    token = token_after(last)
+                    break
+                last = state
+                tasks += [] if task is None else [task]
         return ListTasksResponse(tasks=tasks, next_page_token=token, page_size=size, total_size=len(states))
 
     async def _listed(self, call: Call, state: RunState, *, artifacts: bool) -> Task | None:
-        """Return a task as its state was; None where it is kept no more."""
+        """Return a task as its state was; None if it is not kept any more."""
+        if not artifacts and state.status not in ("failed", "cancelled"):  # only these have last words
+            return listed(state)
         try:
             record = await self._runs.get(call.owner, run_id_of(state.key))
             if artifacts:
                 task = await self._summed(call, record, until=record.last_sequence)
             else:
                 task = shown(record)
-                whole = TaskSum(task)
+                whole = TaskSum(task, self._max_text)
                 if record.terminal is not None:
                     for update in TaskView(task.id, task.context_id).handle(record.terminal):
                         whole.add(update)
@@ -191,7 +203,7 @@ class RunsHandler(RequestHandler):
     async def _summed(self, call: Call, record: RunRecord, *, until: int | None) -> Task:
         task = shown(record)
         view = TaskView(task.id, task.context_id)
-        whole = TaskSum(task)
+        whole = TaskSum(task, self._max_text)
         async with aclosing(call.read(self._runs, task.id, until=until)) as events:
             async for event in events:
                 for update in view.handle(event):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Final
 
@@ -22,8 +21,6 @@ from dockrion_events.bus import RunRecord, RunState
 from dockrion_events.bus.base import RunStatus
 from dockrion_events.bus.names import run_id_of
 
-from ...problems import Problem
-from ...runs.request import decode_request
 from ...runs.service import Runs
 
 STATES: Final[dict[RunStatus, TaskState]] = {
@@ -34,23 +31,29 @@ STATES: Final[dict[RunStatus, TaskState]] = {
     "cancelled": TaskState.TASK_STATE_CANCELED,
 }
 
-_AT_ONCE: Final = 50
-"""Records that are read together where a context is looked for."""
-
 
 def shown(record: RunRecord) -> Task:
     """Return the task that a run is, without what its log tells."""
     status = TaskStatus(state=STATES[record.status], timestamp=record.changed_at)
-    return Task(id=run_id_of(record.key), context_id=_context_of(record), status=status)
+    return Task(id=run_id_of(record.key), context_id=context_of(record), status=status)
 
 
-def _context_of(record: RunRecord) -> str:
-    thread_id = decode_request(record.request).thread_id if record.request else None
-    return thread_id or run_id_of(record.key)
+def listed(state: RunState) -> Task:
+    """Return the task that a run is in a list, made of its state alone."""
+    status = TaskStatus(state=STATES[state.status], timestamp=state.changed_at)
+    return Task(id=run_id_of(state.key), context_id=context_of(state), status=status)
+
+
+def context_of(run: RunRecord | RunState) -> str:
+    """Return the context that a run belongs to: its thread, or itself."""
+    return run.thread or run_id_of(run.key)
 
 
 async def selected(runs: Runs, owner: str, params: ListTasksRequest) -> list[RunState]:
-    """Return all runs that a list is of: the owner's that pass the filters, the newest change first."""
+    """Return the runs that a list is of: the owner's that pass the filters, the newest change first.
+
+    Of more than `dockrion_runtime.runs.service.LISTED` runs only the newest are looked at.
+    """
     validate_history_length(params)
     states = await runs.states(owner)
     if params.status:
@@ -59,24 +62,8 @@ async def selected(runs: Runs, owner: str, params: ListTasksRequest) -> list[Run
         earliest = params.status_timestamp_after.ToNanoseconds()
         states = [state for state in states if _nanoseconds(state.changed_at) >= earliest]
     if params.context_id:
-        states = await _of_context(runs, owner, states, params.context_id)
+        states = [state for state in states if context_of(state) == params.context_id]
     return states
-
-
-async def _of_context(runs: Runs, owner: str, states: list[RunState], context_id: str) -> list[RunState]:
-    chosen: list[RunState] = []
-    for start in range(0, len(states), _AT_ONCE):
-        some = states[start : start + _AT_ONCE]
-        contexts = await asyncio.gather(*(_context(runs, owner, state) for state in some))
-        chosen += [state for state, context in zip(some, contexts, strict=True) if context == context_id]
-    return chosen
-
-
-async def _context(runs: Runs, owner: str, state: RunState) -> str | None:
-    try:
-        return _context_of(await runs.get(owner, run_id_of(state.key)))
-    except Problem:  # it is kept no more
-        return None
 
 
 def page(states: list[RunState], params: ListTasksRequest) -> tuple[list[RunState], str, int]:
@@ -94,8 +81,13 @@ def page(states: list[RunState], params: ListTasksRequest) -> tuple[list[RunStat
         behind = cursor.sort_key()
         states = [state for state in states if _place(state).sort_key() < behind]
     some = states[:size]
-    token = encode_list_tasks_cursor(_place(some[-1])) if len(states) > size else ""
+    token = token_after(some[-1]) if len(states) > size else ""
     return some, token, size
+
+
+def token_after(state: RunState) -> str:
+    """Return the token of a page that begins after this run."""
+    return encode_list_tasks_cursor(_place(state))
 
 
 def _place(state: RunState) -> ListTasksCursor:

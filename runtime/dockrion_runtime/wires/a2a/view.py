@@ -140,11 +140,19 @@ class TaskView(EventView[Update]):
             update.metadata["sequence"] = event.sequence
 
 
-class TaskSum:
-    """Adds updates to a task, as a client does that takes them all."""
+TRUNCATED = "truncated"
+"""In the metadata of a task: there was more text than it has."""
 
-    def __init__(self, task: Task) -> None:
+
+class TaskSum:
+    """Adds updates to a task, as a client does that takes them all.
+
+    Text beyond ``max_text`` characters is left out; the task's metadata says so.
+    """
+
+    def __init__(self, task: Task, max_text: int) -> None:
         self._task = task
+        self._room = max_text
         self._artifacts: dict[str, Artifact] = {}
         self._texts: dict[str, list[str]] = {}
 
@@ -156,6 +164,11 @@ class TaskSum:
         artifact = update.artifact
         key = artifact.artifact_id
         text = artifact.parts[0].text
+        if key != OUTPUT:
+            self._room -= len(text)
+            if self._room < 0:
+                self._task.metadata[TRUNCATED] = True
+                return
         if update.append and key in self._artifacts:
             self._texts[key].append(text)
         else:
