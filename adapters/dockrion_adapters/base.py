@@ -115,6 +115,21 @@ class Chats(Protocol):
         """Return the payload that says ``message``, or None where the agent takes no such thing."""
 
 
+@runtime_checkable
+class DescribesInput(Protocol):
+    """Optional: an adapter that knows what payloads its agent takes."""
+
+    def input_schema(self) -> dict[str, Any] | None:
+        """Return a JSON Schema (Draft 2020-12) of the payload, or None if it is unknown.
+
+        It stands in for `io_schema.input` of a Dockfile that has none: `/schema` and the OpenAPI document
+        show it, and payloads that do not match are refused. It must not refuse what the agent accepts.
+        An agent that takes a string (a chat model, a chain) says so with ``type``; without a schema a
+        payload has to be a JSON object. References are local (``#/…``). Asked once, when the agent is
+        loaded and its lifetime has begun; the caller does not change the result.
+        """
+
+
 class GraphNode(TypedDict):
     """A node of an agent's graph.
 
