@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from dockrion_adapters import Adapter, Chats
+from dockrion_adapters import Adapter, Chats, DescribesInput
 
 from .dockfile import Dockfile
 
@@ -18,33 +18,49 @@ _PROBE: Final = "Hello"
 def chat_payload(message: str, adapter: Adapter, dockfile: Dockfile | None = None) -> Any:
     """Return the payload that says ``message``.
 
-    It goes where the agent takes one: where the adapter says (the ``messages`` of a graph's state), else
-    into the one required text of ``io_schema.input``, else into its one text, else into the field ``query``.
+    It goes where the agent takes one: where the adapter says (the ``messages`` of a graph's state, the prompt
+    of a model), else into the one required text of the input schema, else into its one text, else into the
+    field ``query``; a schema of a text takes the message itself. The schema is ``io_schema.input``, else the
+    adapter's.
     """
-    if isinstance(adapter, Chats):
-        payload = adapter.chat_payload(message)
-        if payload is not None:
-            return payload
-    return {_field(dockfile): message}
+    for payload in _known(message, adapter, dockfile):
+        return payload
+    return {_PLAIN: message}
 
 
 class ChatSlot(NamedTuple):
-    """A payload that says something, and the path of keys and indexes in it to where the message stands."""
+    """A payload that says something, and the path of keys and indexes in it to where the message stands.
 
-    payload: dict[str, Any]
+    The path is empty if the payload is the message itself.
+    """
+
+    payload: Any
     path: list[str | int]
 
 
-def chat_slot(adapter: Adapter, dockfile: Dockfile | None = None) -> ChatSlot | None:
-    """Return how a message is said to an agent that is known to take one, as its client would send it.
+def chat_slots(adapter: Adapter, dockfile: Dockfile | None = None) -> Iterator[ChatSlot]:
+    """Yield how a message is said to an agent that is known to take one, as its client would send it.
 
-    None where only the field ``query`` could be guessed, or where the payload is no JSON object.
+    The best known comes first; nothing comes if only the field ``query`` could be guessed.
     """
-    payload = adapter.chat_payload(_PROBE) if isinstance(adapter, Chats) else None
-    if payload is None and _named_field(dockfile) is not None:
-        payload = chat_payload(_PROBE, adapter, dockfile)
-    path = _path_to_probe(payload)
-    return ChatSlot(payload, path) if isinstance(payload, dict) and path is not None else None
+    for payload in _known(_PROBE, adapter, dockfile):
+        path = _path_to_probe(payload)
+        if path is not None:
+            yield ChatSlot(payload, path)
+
+
+def _known(message: str, adapter: Adapter, dockfile: Dockfile | None) -> Iterator[Any]:
+    payload = adapter.chat_payload(message) if isinstance(adapter, Chats) else None
+    if payload is not None:
+        yield payload
+    schema = (dockfile.io_schema.input if dockfile is not None else None) or {}
+    if not schema and isinstance(adapter, DescribesInput):
+        schema = adapter.input_schema() or {}
+    if schema.get("type") == "string":
+        yield message
+    field = _text_field(schema)
+    if field is not None:
+        yield {field: message}
 
 
 def _path_to_probe(value: Any) -> list[str | int] | None:
@@ -62,12 +78,7 @@ def _path_to_probe(value: Any) -> list[str | int] | None:
     return None
 
 
-def _field(dockfile: Dockfile | None) -> str:
-    return _named_field(dockfile) or _PLAIN
-
-
-def _named_field(dockfile: Dockfile | None) -> str | None:
-    schema = (dockfile.io_schema.input if dockfile is not None else None) or {}
+def _text_field(schema: dict[str, Any]) -> str | None:
     properties: dict[str, Any] = schema.get("properties") or {}
     texts = [name for name, field in properties.items() if _is_text(field)]
     required = [name for name in texts if name in (schema.get("required") or ())]

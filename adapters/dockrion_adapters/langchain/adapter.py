@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final, Literal, cast, overload
 
-from langchain_core.language_models import BaseLanguageModel
-from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, MessagesPlaceholder
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
 from langchain_core.runnables.config import ensure_config
 
 from dockrion_events import (
@@ -27,6 +25,7 @@ from ..report import reporter
 from ..stream import EventStream
 from .callbacks import added
 from .handler import EVENTS, runnable_handler
+from .inputs import input_schema, said
 
 _KINDS: Final = (
     "a Runnable (a chain, a model, RunnableLambda …), or a function without argument that returns one"
@@ -87,22 +86,21 @@ class LangChainAdapter:
         return {"steps": [step.get_name() for step in steps]}
 
     def chat_payload(self, message: str) -> Any:
-        """Return the message as the model or the prompt that comes first takes it.
+        """Return the message as the runnable takes it; None if it takes no message that is known.
 
-        None where neither comes first, or the prompt has other variables than the one.
+        That is the message itself for a model or anything else that takes a text, and the one variable of a
+        prompt that comes first.
         """
-        first: Any = self._loaded()
-        while isinstance(first, RunnableSequence | RunnableBinding):
-            first = first.first if isinstance(first, RunnableSequence) else first.bound
-        if isinstance(first, BaseLanguageModel):
-            return message
-        if not isinstance(first, BasePromptTemplate) or len(first.input_variables) != 1:
-            return None
-        name = first.input_variables[0]
-        parts = first.messages if isinstance(first, ChatPromptTemplate) else []
-        if any(isinstance(part, MessagesPlaceholder) and part.variable_name == name for part in parts):
-            return {name: [("user", message)]}
-        return {name: message}
+        return said(self._loaded(), message)
+
+    def input_schema(self) -> dict[str, Any] | None:
+        """Return the JSON Schema of what the runnable takes; None if that cannot be said."""
+        return input_schema(self._loaded())
+
+    @property
+    def forgets_threads(self) -> bool:
+        """Whether nothing in the runnable is configurable, such as a history of messages."""
+        return not self._loaded().config_specs
 
     # -- executing -----------------------------------------------------------------------------
 
