@@ -15,11 +15,15 @@ Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
 class InvocationMetadata(msgspec.Struct):
-    """Who answered, and how long it took, on a monotonic clock."""
+    """Who answered, and how long it took, on a monotonic clock.
+
+    ``thread_id`` is the conversation that the execution belongs to, if the agent keeps any.
+    """
 
     agent: str
     framework: str
     latency_seconds: float
+    thread_id: str | UnsetType = UNSET
     trace_id: str | UnsetType = UNSET
 
 
@@ -139,10 +143,11 @@ class RunsInfo(msgspec.Struct):
 class Chat(msgspec.Struct):
     """How a message is said to the agent: in ``payload``, in place of the text at ``path``.
 
+    An empty ``path`` means that the message itself is the payload.
     ``keeps_threads`` says whether executions with the same ``thread_id`` belong together.
     """
 
-    payload: dict[str, Any]
+    payload: Any
     path: list[str | int]
     keeps_threads: bool
 

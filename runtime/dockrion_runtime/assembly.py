@@ -52,6 +52,7 @@ async def alive(service: Service, runs: Runs | None) -> AsyncIterator[None]:
         if tracing is not None:
             stack.push_async_callback(tracing.close)
         await stack.enter_async_context(service.agent.lifetime())
+        await service.agent.inspect()
         if runs is not None:
             stack.push_async_callback(runs.close)
             await runs.open()

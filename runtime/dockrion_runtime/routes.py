@@ -15,9 +15,8 @@ from dockrion_adapters import AgentGraph, DescribesItself, Drawable, abandoned_t
 from dockrion_adapters.outcome import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
 from dockrion_events.bus.names import ID
-from dockrion_sdk.chat import chat_slot
 
-from .answers import Chat, Exposed, Health, Info, Invocation, Ready, Schemas
+from .answers import Exposed, Health, Info, Invocation, Ready, Schemas
 from .auth import OPEN, owner_of
 from .openapi import ANY_CODE, Describer, Headers, answer, header, parameter, stream
 from .problems import Problem, overloaded
@@ -33,6 +32,16 @@ THREAD_ID: Final = parameter(
     {"type": "string", "pattern": f"^{ID.pattern}$"},
 )
 REQUEST_ID: Final[Headers] = {"X-Request-ID": header("The id of this request, for correlation only.")}
+THREAD: Final[Headers] = {
+    "X-Thread-ID": header(
+        "The conversation that this belongs to, if the agent keeps any. One that the request did not name is "
+        "kept only while it waits for an answer.",
+        required=False,
+    ),
+    "Warning": header(
+        "Says that the agent keeps nothing under the `thread_id` of the request.", required=False
+    ),
+}
 OWN_REQUEST_ID: Final = parameter(
     "X-Request-ID",
     "The id to give this request in answers and logs; a new one where it is left out.",
@@ -44,7 +53,7 @@ OWN_REQUEST_ID: Final = parameter(
 def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that execute the agent, as the Dockfile exposes them."""
     expose = service.dockfile.expose
-    describe = Describer(service.dockfile)
+    describe = Describer(service.dockfile, checked=service.agent.checks_input)
     refusals = describe.refusals_of_payload()
     refusals[400] += ("INVALID_THREAD_ID",)
     refusals[503] = ("OVERLOADED", "SHUTTING_DOWN")
@@ -67,7 +76,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         summary="Execute the agent and return its output",
         operation_id="invoke",
         operation_class=describe(
-            {200: answer(Invocation, "What the agent returned.", REQUEST_ID)},
+            {200: answer(Invocation, "What the agent returned.", {**REQUEST_ID, **THREAD})},
             parameters=[THREAD_ID, OWN_REQUEST_ID],
             body=describe.payload(),
             refusals={**refusals, **failures},
@@ -79,13 +88,14 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         try:
             payload = await service.payload(request)
             config = service.config(owner_of(request), service.thread_id(request))
+            await service.check_input(payload, config)
             started = time.monotonic()
             output, trace_id = await _watched(service, payload, config, request_id)
             latency = time.monotonic() - started
         finally:
             service.leave()
-        body = invocation(service, output, latency, trace_id)
-        return Answer(body, 200, (b"x-request-id", request_id.encode()))
+        body = invocation(service, output, latency, trace_id, service.thread_of(config))
+        return Answer(body, 200, (b"x-request-id", request_id.encode()), *service.thread_headers(config))
 
     @post(
         "/invoke/stream",
@@ -94,7 +104,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         summary="Stream one execution of the agent",
         operation_id="stream",
         operation_class=describe(
-            {200: stream("StreamFrame", "The events, up to the terminal one.", REQUEST_ID)},
+            {200: stream("StreamFrame", "The events, up to the terminal one.", {**REQUEST_ID, **THREAD})},
             parameters=[THREAD_ID, OWN_REQUEST_ID],
             body=describe.payload(),
             refusals=refusals,
@@ -106,6 +116,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         try:
             payload = await service.payload(request)
             config = service.config(owner_of(request), service.thread_id(request))
+            await service.check_input(payload, config)
             execution = service.execute(payload, config, service.context(request_id, watched=True))
         except BaseException:
             service.leave()
@@ -115,6 +126,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
             heartbeat=service.dockfile.streaming.events.heartbeat_interval,
             heartbeat_events=service.events_filter.is_allowed("heartbeat"),
             on_close=lambda: service.forget(execution),
+            headers=service.thread_headers(config),
         )
 
     handlers: list[BaseRouteHandler] = []
@@ -125,7 +137,13 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     return handlers
 
 
-def invocation(service: Service, output: bytes, latency_seconds: float, trace_id: str | None = None) -> bytes:
+def invocation(
+    service: Service,
+    output: bytes,
+    latency_seconds: float,
+    trace_id: str | None = None,
+    thread_id: str | None = None,
+) -> bytes:
     """Return what `/invoke` answers, for an output that is JSON already."""
     adapter = service.agent.adapter
     metadata = {
@@ -133,6 +151,8 @@ def invocation(service: Service, output: bytes, latency_seconds: float, trace_id
         "framework": adapter.framework,
         "latency_seconds": latency_seconds,
     }
+    if thread_id is not None:
+        metadata["thread_id"] = thread_id
     if trace_id is not None:
         metadata["trace_id"] = trace_id
     return b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
@@ -194,6 +214,8 @@ async def _bounded(service: Service, payload: Any, config: dict[str, Any], reque
     event = failure_event(error, output_refused=not failed, redact=service.redact, label=label)
     if event.code == "OVERLOADED":
         raise overloaded(event.error, retry_after=5)
+    if event.code == "INVALID_INPUT":
+        raise Problem(422, event.code, event.error, **event.details)
     raise Problem(500, event.code, event.error)
 
 
@@ -240,7 +262,6 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
     """Return the routes that tell about the server and its agent."""
     dockfile = service.dockfile
     describe = Describer(dockfile)
-    chat = _chat(service)
 
     @get(
         "/info",
@@ -260,7 +281,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             events=list(service.events_filter.allowed),
             expose=Exposed(expose.rest, list(expose.streaming), list(expose.protocols)),
             auth=dockfile.auth.mode,
-            chat=chat,
+            chat=service.chat(),
             graph=isinstance(adapter, Drawable),
             active=service.active,
             runs=None if service.runs is None else service.runs.info(),
@@ -305,15 +326,3 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
         if isinstance(service.agent.adapter, Drawable):
             handlers.append(graph)
     return handlers
-
-
-def _chat(service: Service) -> Chat | None:
-    """Return how a client says a message to the agent; None where that is not known, or not so simple."""
-    slot = chat_slot(service.agent.adapter, service.dockfile)
-    if slot is None:
-        return None
-    try:
-        service.check_payload(slot.payload)
-    except Problem:
-        return None
-    return Chat(**slot._asdict(), keeps_threads=service.agent.keeps_threads)

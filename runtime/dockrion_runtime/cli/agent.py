@@ -17,11 +17,12 @@ from dockrion_sdk import Dockfile, load_dockfile
 from ..assembly import alive
 from ..auth import authenticator
 from ..payload import validator
+from ..problems import Problem
 from ..process import held_by, leave
 from ..redaction import redactor
 from ..service import Service
 from .environment import environment_file, unset_variables
-from .failure import INTERRUPTED, TRACEBACK_HINT, Failure, Teller, describe
+from .failure import INTERRUPTED, TRACEBACK_HINT, USAGE, Failure, Teller, describe
 from .payloads import payload_of
 
 
@@ -101,3 +102,11 @@ def own_stdout() -> Iterator[TextIO]:
             out.close()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+async def checked_input(service: Service, payload: Any, config: dict[str, Any]) -> None:
+    """Let the agent's framework check a payload, as a server does. Raises `Failure`."""
+    try:
+        await service.check_input(payload, config)
+    except Problem as problem:
+        raise Failure(problem.detail, code=USAGE) from None

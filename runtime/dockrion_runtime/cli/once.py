@@ -16,7 +16,7 @@ from ..app import create_app
 from ..routes import invocation
 from ..service import Service
 from ..stream import OutputInvalid
-from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
+from .agent import checked_input, checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import TRACEBACK_HINT, Failure, Teller, describe
 from .logs import log_to_stderr
 from .waiting import waiting
@@ -47,7 +47,8 @@ def execute_once(text: str, path: Path, env_file: Path | None, teller: Teller, *
 async def _output(service: Service, payload: dict[str, Any]) -> bytes:
     request_id = service.new_request_id()
     context = service.context(request_id, watched=False)
-    config = {"configurable": {"thread_id": request_id}}
+    config = service.config("", None, request_id)
+    await checked_input(service, payload, config)
     # In a task of its own, so that Ctrl-C does not depend on the agent's consent.
     task = asyncio.ensure_future(outcome_of(lambda: service.agent.call(payload, config, context)))
     try:

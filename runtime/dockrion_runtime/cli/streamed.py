@@ -18,7 +18,7 @@ from dockrion_events import CancelledEvent, EncodedEvent, EventsFilter, StreamCo
 from ..app import create_app
 from ..service import Service
 from ..stream import Execution
-from .agent import checked_payload, own_stdout, read_dockfile, run_agent, running
+from .agent import checked_input, checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, Teller
 from .logs import log_to_stderr
 from .view import CODES, View, opened_view
@@ -60,8 +60,9 @@ async def _watch(
 ) -> int:
     request_id = service.new_request_id()
     context = StreamContext(request_id, events_filter=events_filter or service.events_filter)
+    config = service.config("", None, request_id)
+    await checked_input(service, payload, config)
     service.enter()
-    config = {"configurable": {"thread_id": request_id}}
     execution: Execution[EncodedEvent] = service.execute(payload, config, context, as_encoded)
     last = "cancelled"
     try:

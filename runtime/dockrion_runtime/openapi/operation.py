@@ -63,10 +63,10 @@ def parameter(
     )
 
 
-def header(description: str, schema: dict[str, Any] | None = None) -> OpenAPIHeader:
-    """Return a header that an answer always has."""
+def header(description: str, schema: dict[str, Any] | None = None, *, required: bool = True) -> OpenAPIHeader:
+    """Return a header of an answer; one that is ``required`` is always there."""
     return OpenAPIHeader(
-        description=description, schema=JSONSchema(schema or {"type": "string"}), required=True
+        description=description, schema=JSONSchema(schema or {"type": "string"}), required=required
     )
 
 
@@ -103,11 +103,14 @@ def nothing(description: str) -> OpenAPIResponse:
 
 
 class Describer:
-    """Makes the ``operation_class`` of routes, given what the Dockfile says of all of them."""
+    """Makes the ``operation_class`` of routes, given what the Dockfile says of all of them.
 
-    def __init__(self, dockfile: Dockfile) -> None:
+    ``checked`` says that the agent's framework checks payloads, whatever ``io_schema`` says.
+    """
+
+    def __init__(self, dockfile: Dockfile, *, checked: bool = False) -> None:
         self._auth = dockfile.auth
-        self._checked = dockfile.io_schema.input is not None
+        self._checked = checked or dockfile.io_schema.input is not None
 
     def __call__(
         self,

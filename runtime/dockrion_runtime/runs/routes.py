@@ -37,7 +37,7 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     """Return the routes that make, show, follow and cancel runs."""
 
-    described = RunOperations(service.dockfile)
+    described = RunOperations(service.dockfile, checked=service.agent.checks_input)
 
     @post(
         "/runs",
@@ -50,15 +50,21 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     async def create(request: AnyRequest) -> Response[Any]:
         request_id = service.request_id(request)
         payload = await service.payload(request)
-        asked = runs.asked(payload, service.thread_id(request))
+        owner, thread_id = owner_of(request), service.thread_id(request)
+        await service.check_input(payload, service.config(owner, thread_id))
+        asked = runs.asked(payload, thread_id)
         record, new = await runs.create(
-            owner_of(request),
+            owner,
             asked,
             run_id=query(request, "run_id"),
             idempotency_key=header(request, b"idempotency-key"),
         )
         run_id = run_id_of(record.key)
-        headers = ((b"location", b"/runs/" + run_id.encode()), (b"x-request-id", request_id.encode()))
+        headers = (
+            (b"location", b"/runs/" + run_id.encode()),
+            (b"x-request-id", request_id.encode()),
+            *service.thread_headers(service.config(owner, thread_id, run_id)),
+        )
         if not new:
             return Answer(shown_run(record), 200, *headers)
         accepted = AcceptedRun(run_id, record.status, _events_url(run_id), record.created_at)

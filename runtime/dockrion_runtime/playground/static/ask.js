@@ -167,6 +167,7 @@ class AskBox extends HTMLElement {
 
 /** Return the payload that says a message: the server's example with the message in its place. */
 function said({ payload, path }, message) {
+  if (!path.length) return message;
   const made = structuredClone(payload);
   const place = path.slice(0, -1).reduce((inner, name) => inner[name], made);
   place[path.at(-1)] = message;

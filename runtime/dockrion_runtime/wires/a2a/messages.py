@@ -11,7 +11,7 @@ from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
 from .values import data_of
 
 
-def payload_of(message: Message, chat: Callable[[str], Any]) -> dict[str, Any]:
+def payload_of(message: Message, chat: Callable[[str], Any]) -> Any:
     """Return the payload that a message stands for.
 
     A data part is the payload itself. Text parts, joined by line breaks, are what is said: ``chat`` makes a
@@ -33,6 +33,10 @@ def payload_of(message: Message, chat: Callable[[str], Any]) -> dict[str, Any]:
     payload: dict[str, Any] = data[0] if data else {}
     if texts:
         said = chat("\n".join(texts))
+        if not isinstance(said, dict):
+            if data:
+                raise InvalidParamsError("the agent takes a text or data, not both")
+            return said
         twice = sorted(payload.keys() & said.keys())
         if twice:
             raise InvalidParamsError(f"both the text and the data give {', '.join(twice)}")
