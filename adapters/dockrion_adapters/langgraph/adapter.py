@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self, cast, overload
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateSnapshot
 
 from dockrion_events import (
     Event,
@@ -32,7 +33,7 @@ from .drawing import agent_graph
 from .execution import Execution
 from .factories import Caller, User
 from .input_schema import input_schema
-from .inputs import chat_input, check_input
+from .inputs import InputCheck, chat_input
 from .progress import marked, read_progress
 from .runtime_context import (
     context_refusal,
@@ -77,6 +78,7 @@ class LangGraphAdapter:
         self._pool: WorkerPool | None = None
         self._savers = Savers()
         self._async_only: tuple[Graph, bool] | None = None
+        self._input_check: tuple[Graph, InputCheck] | None = None
         if graph is not None:
             self.load(graph)
 
@@ -124,11 +126,25 @@ class LangGraphAdapter:
         graph = self._loaded().known
         if graph is None:
             return
+        known, check = self._input_check or (None, None)
+        if check is None or known is not graph:
+            check = InputCheck(graph)
+            self._input_check = (graph, check)
+        await check.check(payload, lambda: self._stored(config))
+
+    async def _stored(self, config: dict[str, Any] | None) -> StateSnapshot | None:
+        """Return what is stored in the thread that ``config`` names; None if that cannot be anything."""
         config, scope = scoped(config)
-        call = None
-        if not scope.temporary and graph is self._loaded().ready:
-            call = await self._call(graph, config, scope, {})
-        await check_input(graph, payload, call)
+        if scope.temporary or "thread_id" not in ((config or {}).get("configurable") or {}):
+            return None
+        caller = Caller(self.agent_name, scope.owner, execution=False)
+        try:
+            async with self._loaded().graph(_ensured(config), caller) as graph:
+                call = await self._call(graph, config, scope, {})
+                return await graph.aget_state(call.config) if call.keeps else None
+        except Exception as error:  # noqa: BLE001 - the execution will say what is wrong
+            log.warning("%s: its thread could not be read: %s", self.agent_name, error)
+            return None
 
     async def inspect(self) -> None:
         """Have a factory make a graph to look at, if it makes one for each execution."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from langchain_core.messages import convert_to_messages
+from langchain_core.messages import RemoveMessage, convert_to_messages
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.channels.base import BaseChannel
 from langgraph.constants import START
-from langgraph.types import Command
+from langgraph.types import Command, StateSnapshot
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputRefused
 from .input_schema import input_schema, takes_messages
 from .runtime_context import missing_fields
-from .scope import Call
 from .surroundings import Graph
 
 ROOT: Final = "__root__"
@@ -55,32 +54,60 @@ def input_of(graph: Graph) -> Input | None:
 
 # -- before an execution -----------------------------------------------------------------------------
 
+State: TypeAlias = Callable[[], Awaitable[StateSnapshot | None]]
+"""Reads what the thread of an execution holds; None if that is nothing."""
 
-async def check_input(graph: Graph, payload: Any, call: Call | None) -> None:
-    """Raise `InputRefused` if the graph would refuse ``payload``, or not notice it.
 
-    ``call`` is the execution that it is for, if that goes on with a thread: what is stored there counts as
-    given, and an input that says nothing is refused if the thread waits for an answer, which it would drop.
+class InputCheck:
+    """Says what a graph would refuse, or not notice.
+
+    The payload is written to copies of the channels, and made into the classes that the first nodes read.
     """
-    taken = input_of(graph)
-    if taken is None or payload is None or _is_state_or_command(payload):
-        return
-    if list(taken.channels) == [ROOT]:
-        payload = {ROOT: payload}
-    elif not isinstance(payload, dict):
-        raise InputRefused("$", f"the graph takes an object with {_named(taken.channels)}")
-    given = {name: payload[name] for name in taken.channels if name in payload}
-    if not given:
-        _refuse_unnoticed(taken, payload)
-        if call is not None and call.keeps and (await graph.aget_state(call.config)).next:
-            raise InputRefused("$", f"it says nothing, and the thread waits for an answer; {_choices(taken)}")
-    try:
-        _check(graph, given, {})
-    except InputRefused:
-        if call is None or not call.keeps:
-            raise
-        values = (await graph.aget_state(call.config)).values
-        _check(graph, given, values if isinstance(values, dict) else {ROOT: values})
+
+    def __init__(self, graph: Graph) -> None:
+        builder = getattr(graph, "builder", None)
+        self._taken = input_of(graph)
+        self._channels: Mapping[str, Any] = graph.channels if builder is None else builder.channels
+        self._schemas = [] if builder is None else [_Schema(one, builder) for one in _entry_schemas(builder)]
+        self._is_root = self._taken is not None and list(self._taken.channels) == [ROOT]
+
+    async def check(self, payload: Any, state: State) -> None:
+        """Raise `InputRefused` if the graph would not take ``payload``.
+
+        What the thread holds already counts as given. An input that says nothing is refused if the thread
+        waits for an answer, which it would drop. ``state`` is only called if it matters.
+        """
+        taken = self._taken
+        if taken is None or payload is None or _is_state_or_command(payload):
+            return
+        if self._is_root:
+            payload = {ROOT: payload}
+        elif not isinstance(payload, dict):
+            raise InputRefused("$", f"the graph takes an object with {_named(taken.channels)}")
+        given = {name: payload[name] for name in taken.channels if name in payload}
+        if not given:
+            _refuse_unnoticed(taken, payload)
+            snapshot = await state()
+            if snapshot is not None and snapshot.next:
+                waits = f"it says nothing, and the thread waits for an answer; {_choices(taken)}"
+                raise InputRefused("$", waits)
+        try:
+            self._write(given, {})
+        except InputRefused:
+            snapshot = await state()
+            if snapshot is None:
+                raise
+            values = snapshot.values
+            self._write(given, values if isinstance(values, dict) else {ROOT: values})
+
+    def _write(self, given: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+        channels = self._channels
+        wanted = bool(self._schemas)
+        written = {
+            name: _written(name, channels[name], value, stored, wanted) for name, value in given.items()
+        }
+        for schema in self._schemas:
+            schema.check({**schema.initial(channels), **stored, **written})
 
 
 def _is_state_or_command(payload: Any) -> bool:
@@ -108,24 +135,6 @@ def _named(names: Mapping[str, Any]) -> str:
     return ", ".join(names) or "nothing"
 
 
-def _check(graph: Graph, given: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
-    """Write ``given`` to copies of the channels, and make what the first nodes would read of them."""
-    builder = getattr(graph, "builder", None)
-    channels: Mapping[str, Any] = graph.channels if builder is None else builder.channels
-    written = {name: _written(name, channels[name], value, stored) for name, value in given.items()}
-    if builder is None:
-        return
-    for schema in _entry_schemas(builder):
-        fields = [name for name in builder.schemas[schema] if name in channels]
-        values: dict[str, Any] = {}
-        for name in fields:
-            value = written.get(name, stored.get(name, _MISSING))
-            value = _initial(channels[name]) if value is _MISSING else value
-            if value is not _MISSING:
-                values[name] = value
-        _check_schema(schema, values, set(builder.schemas[schema]) - set(fields))
-
-
 def _entry_schemas(builder: Any) -> list[Any]:
     """Return the classes of which instances are made for the nodes and branches that come first."""
     ends = [end for start, end in builder.edges if start == START and end in builder.nodes]
@@ -143,26 +152,51 @@ def _entry_schemas(builder: Any) -> list[Any]:
     return kept
 
 
-def _check_schema(schema: Any, values: dict[str, Any], managed: set[str]) -> None:
-    """Make an instance as LangGraph does. Values that LangGraph manages by itself are not looked at."""
-    if dataclasses.is_dataclass(schema):
-        missing = [name for name in missing_fields(schema) if name not in values and name not in managed]
-        if missing:
-            raise InputRefused(missing[0], "it is required by the graph's state")
-        return
-    try:
-        schema(**values)
-    except ValidationError as error:
-        faults = [fault for fault in error.errors() if not (fault["loc"] and fault["loc"][0] in managed)]
-        if faults:
-            path = ".".join(map(str, faults[0]["loc"])) or "$"
-            raise InputRefused(path, faults[0]["msg"]) from error
+class _Schema:
+    """A class of which LangGraph makes an instance for a node."""
+
+    def __init__(self, schema: Any, builder: Any) -> None:
+        names = list(builder.schemas[schema])
+        self._schema = schema
+        self._fields = [name for name in names if name in builder.channels]
+        self._managed = set(names) - set(self._fields)  # LangGraph gives these itself
+
+    def initial(self, channels: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the fields hold before the first write."""
+        copies = {name: channels[name].copy() for name in self._fields}
+        return {name: copy.get() for name, copy in copies.items() if copy.is_available()}
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Make an instance of what is there. Raises `InputRefused`."""
+        given = {name: values[name] for name in self._fields if name in values}
+        if dataclasses.is_dataclass(self._schema):
+            missing = [name for name in missing_fields(self._schema) if name not in given]
+            missing = [name for name in missing if name not in self._managed]
+            if missing:
+                raise InputRefused(missing[0], "it is required by the graph's state")
+            return
+        try:
+            self._schema(**given)
+        except ValidationError as error:
+            faults = [
+                fault for fault in error.errors() if fault["loc"][:1] not in {(m,) for m in self._managed}
+            ]
+            if faults:
+                path = ".".join(map(str, faults[0]["loc"])) or "$"
+                raise InputRefused(path, faults[0]["msg"]) from error
 
 
-def _written(name: str, channel: BaseChannel[Any, Any, Any], value: Any, stored: Mapping[str, Any]) -> Any:
-    """Return what a channel holds after ``value`` was written to it. Raises `InputRefused`."""
-    if takes_messages(channel):
-        _check_messages(name, value)
+def _written(
+    name: str, channel: BaseChannel[Any, Any, Any], value: Any, stored: Mapping[str, Any], wanted: bool
+) -> Any:
+    """Return what a channel holds after ``value`` was written to it, if that is ``wanted``.
+
+    Raises `InputRefused`.
+    """
+    if takes_messages(channel) and not _overwrites(value):
+        messages = _messages(name, value)
+        if not wanted and not any(isinstance(message, RemoveMessage) for message in messages):
+            return None  # LangGraph's reducer takes all that can be converted
     if not isinstance(channel, BinaryOperatorAggregate):
         return value
     held = stored.get(name, _MISSING)
@@ -177,23 +211,26 @@ def _written(name: str, channel: BaseChannel[Any, Any, Any], value: Any, stored:
         raise InputRefused(_path(name), _told(error)) from error
 
 
-def _initial(channel: BaseChannel[Any, Any, Any]) -> Any:
-    """Return what a channel holds before the first write, `_MISSING` if that is nothing."""
-    copy = channel.copy()
-    return copy.get() if copy.is_available() else _MISSING
+def _overwrites(value: Any) -> bool:
+    """Whether it is LangGraph's JSON form of `Overwrite`."""
+    return isinstance(value, dict) and ("__overwrite__" in value or value.get("type") == "__overwrite__")
 
 
-def _check_messages(name: str, value: Any) -> None:
-    """Convert messages as LangGraph does, one by one, to say which of them is refused."""
+def _messages(name: str, value: Any) -> Sequence[Any]:
+    """Convert messages as LangGraph does; one by one to say which of them is refused."""
     many = isinstance(value, list)
-    if isinstance(value, dict) and ("__overwrite__" in value or value.get("type") == "__overwrite__"):
-        return
-    for place, message in enumerate(value if many else [value]):
+    items = value if many else [value]
+    try:
+        return convert_to_messages(items)
+    except _REFUSALS:
+        pass
+    for place, message in enumerate(items):
         try:
             convert_to_messages([message])
         except _REFUSALS as error:
             path = f"{_path(name)}.{place}" if many else _path(name)
             raise InputRefused(path, _told(error)) from error
+    return []
 
 
 def _path(name: str) -> str:

@@ -331,6 +331,33 @@ async def test_what_the_thread_holds_already_counts_as_given(state: Any) -> None
     assert (await refusal(adapter, {name: value}, other) or ("",))[0] == "question"
 
 
+async def test_what_the_thread_holds_counts_for_the_graphs_of_a_factory() -> None:
+    saver = InMemorySaver()
+
+    def make(config: Any) -> Any:
+        return of(Checked).compile(checkpointer=saver)
+
+    adapter = LangGraphAdapter(make)
+    await adapter.inspect()
+    config: Any = {"configurable": {"thread_id": "t", OWNER: "ada"}}
+    assert (await refusal(adapter, {"count": 5}, config) or ("",))[0] == "question"
+    await adapter.ainvoke({"question": "?"}, config=config)
+    assert await refusal(adapter, {"count": 5}, config) is None
+    asked = LangGraphAdapter(lambda config: asking(saver))
+    await asked.inspect()
+    await asked.ainvoke({"x": 1}, config=config)
+    assert (await refusal(asked, {}, config) or ("",))[0] == "$"
+
+
+async def test_a_thread_that_cannot_be_read_is_the_executions_to_report() -> None:
+    class Broken(InMemorySaver):
+        async def aget_tuple(self, config: Any) -> Any:
+            raise OSError("no database")
+
+    adapter = LangGraphAdapter(of(Loose).compile(checkpointer=Broken()))
+    assert await refusal(adapter, {}, {"configurable": {"thread_id": "t"}}) is None
+
+
 async def test_a_message_may_be_removed_that_the_thread_holds() -> None:
     adapter = LangGraphAdapter(of(MessagesState).compile(checkpointer=InMemorySaver()))
     config: Any = {"configurable": {"thread_id": "t"}}
