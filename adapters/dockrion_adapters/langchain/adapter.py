@@ -23,6 +23,8 @@ from ..entrypoint import load_entrypoint
 from ..errors import LoadError
 from ..report import reporter
 from ..stream import EventStream
+from ..threads import run_blocking
+from .asynchronous import needs_event_loop
 from .callbacks import added
 from .handler import EVENTS, runnable_handler
 from .inputs import input_schema, said
@@ -53,6 +55,7 @@ class LangChainAdapter:
     def __init__(self, runnable: Any = None) -> None:
         self.agent_name: str = "chain"
         self._runnable: Runnable[Any, Any] | None = None
+        self._async_only: bool | None = None
         if runnable is not None:
             self.load(runnable)
 
@@ -77,7 +80,7 @@ class LangChainAdapter:
             raise LoadError(f"{shown} is or gave a {kind}; expected {_KINDS}")
         if any(base.__module__.partition(".")[0] == "langgraph" for base in type(found).__mro__):
             raise LoadError(f"{shown} is a graph; its framework is langgraph")
-        self._runnable = found
+        self._runnable, self._async_only = found, None
         self.agent_name = getattr(found, "name", None) or "chain"
 
     def metadata(self) -> dict[str, Any]:
@@ -112,9 +115,15 @@ class LangChainAdapter:
         context: StreamContext | None = None,
         **options: Any,
     ) -> Any:
-        """Run ``runnable.invoke``."""
-        with context_scope(context or get_current_context() or silent_context()):
-            return self._loaded().invoke(payload, cast("RunnableConfig | None", config), **options)
+        """Run ``runnable.invoke``, or ``ainvoke`` on a loop of its own if a part is asynchronous only."""
+        runnable = self._loaded()
+        context = context or get_current_context() or silent_context()
+        if self._async_only is None:
+            self._async_only = needs_event_loop(runnable)
+        if self._async_only:
+            return run_blocking(lambda: self.ainvoke(payload, config=config, context=context, **options))
+        with context_scope(context):
+            return runnable.invoke(payload, cast("RunnableConfig | None", config), **options)
 
     async def ainvoke(
         self,

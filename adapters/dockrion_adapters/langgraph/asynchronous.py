@@ -6,20 +6,11 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_core.runnables import (
-    Runnable,
-    RunnableBinding,
-    RunnableBranch,
-    RunnableGenerator,
-    RunnableLambda,
-    RunnableParallel,
-    RunnableSequence,
-    RunnableWithFallbacks,
-)
-from langchain_core.tools import BaseTool, StructuredTool, Tool
+from langchain_core.runnables import RunnableSequence
 from langgraph.func import task
 from langgraph.pregel import Pregel
 
+from ..langchain import asynchronous as runnables
 from .surroundings import Graph
 
 _Task: Any = type(task(lambda: None))
@@ -30,34 +21,13 @@ def needs_event_loop(graph: Graph) -> bool:
 
     What a function calls is seen as far as it refers to it by name.
     """
-    return any(map(_is_async_only, _parts(graph)))
+    return any(map(_is_async_only, runnables.parts_of(graph, _within)))
 
 
 def _is_async_only(part: Any) -> bool:
     if isinstance(part, _Task):
         return inspect.iscoroutinefunction(part.func)
-    if isinstance(part, StructuredTool | Tool):
-        return part.func is None and part.coroutine is not None
-    if isinstance(part, BaseTool):
-        return False
-    if isinstance(part, RunnableLambda):
-        return not hasattr(part, "func")
-    if isinstance(part, RunnableGenerator):
-        return not hasattr(part, "_transform")
-    return getattr(part, "afunc", None) is not None and getattr(part, "func", None) is None
-
-
-def _parts(root: Any) -> Iterator[Any]:
-    """Yield what ``root`` is made of, itself included, each part once."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        yield part
-        waiting.extend(_within(part))
+    return runnables.is_async_only(part)
 
 
 def _within(part: Any) -> Iterator[Any]:
@@ -66,33 +36,11 @@ def _within(part: Any) -> Iterator[Any]:
             yield node.bound
         for branches in getattr(getattr(part, "builder", None), "branches", {}).values():
             yield from (branch.path for branch in branches.values())
-    elif isinstance(part, RunnableSequence):
-        yield from part.steps
-    elif isinstance(part, RunnableParallel):
-        yield from part.steps__.values()
-    elif isinstance(part, RunnableBinding):
-        yield part.bound
-    elif isinstance(part, RunnableWithFallbacks):
-        yield from part.runnables
-    elif isinstance(part, RunnableBranch):
-        yield part.default
-        for condition, runnable in part.branches:
-            yield from (condition, runnable)
-    else:
+        return
+    yield from runnables.within(part)
+    yield from (
+        value for value in runnables.referred(getattr(part, "func", None)) if isinstance(value, _Task)
+    )
+    yield from getattr(part, "tools_by_name", {}).values()
+    if not isinstance(part, RunnableSequence):
         yield from getattr(part, "steps", ())  # LangGraph's own sequence
-        yield from getattr(part, "tools_by_name", {}).values()
-        yield from _referred(getattr(part, "func", None))
-
-
-def _referred(function: Any) -> Iterator[Any]:
-    """Yield the runnables, tools and tasks that a function names."""
-    function = inspect.unwrap(getattr(function, "__func__", function)) if callable(function) else None
-    if not inspect.isfunction(function):
-        return
-    try:
-        names = inspect.getclosurevars(function)
-    except ValueError:  # a variable that is not set yet
-        return
-    for value in (*names.nonlocals.values(), *names.globals.values()):
-        if isinstance(value, Runnable | _Task):
-            yield value
