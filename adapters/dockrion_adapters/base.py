@@ -159,10 +159,11 @@ class ChecksInput(Protocol):
 class Inspects(Protocol):
     """Optional: an adapter that has to ask its agent's own code what the agent is."""
 
-    async def inspect(self) -> None:
-        """Learn what can be known of the agent; a failure is logged and not raised.
+    async def inspect(self) -> list[str]:
+        """Learn what can be known of the agent; return warnings for whoever serves it, one line each.
 
-        A server calls this once, within the lifetime, before it asks for schemas, chat or warnings.
+        A server calls this once, within the lifetime, before it asks for schemas or the chat. A failure is
+        logged and not raised.
         """
 
 

@@ -52,10 +52,9 @@ class Driver:
         if self._checking is not None:
             await self._checking.check_input(payload, config=config)
 
-    async def inspect(self) -> None:
-        """Let the adapter learn what its agent is."""
-        if isinstance(self.adapter, Inspects):
-            await self.adapter.inspect()
+    async def inspect(self) -> list[str]:
+        """Let the adapter learn what its agent is; return its warnings."""
+        return await self.adapter.inspect() if isinstance(self.adapter, Inspects) else []
 
     @property
     def resumes(self) -> bool:

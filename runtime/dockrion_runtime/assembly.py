@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,6 +15,8 @@ from .redaction import redactor
 from .runs.ids import id_generator
 from .runs.service import Runs, event_backend
 from .service import Service
+
+log = logging.getLogger("dockrion")
 
 
 def assemble(
@@ -52,7 +55,8 @@ async def alive(service: Service, runs: Runs | None) -> AsyncIterator[None]:
         if tracing is not None:
             stack.push_async_callback(tracing.close)
         await stack.enter_async_context(service.agent.lifetime())
-        await service.agent.inspect()
+        for warning in await service.agent.inspect():
+            log.warning("%s", warning)
         if runs is not None:
             stack.push_async_callback(runs.close)
             await runs.open()

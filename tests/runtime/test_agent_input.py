@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from .conftest import Live, Serve
+from .test_websocket import BOTH, hear, say, socket
 
 CALLS: list[Any] = []
 SAID = {"messages": [{"role": "user", "content": "hi"}]}
@@ -98,6 +99,19 @@ def test_a_pending_question_survives_what_says_nothing(serve: Serve, payload: An
     assert len(CALLS) == 1
     snapshot = graph.get_state({"configurable": {"thread_id": "t"}})
     assert [one.value for one in snapshot.interrupts] == ["sure?"]
+
+
+@pytest.mark.parametrize(("make", "payload", "path"), REFUSED)
+async def test_it_is_refused_on_a_socket(serve: Serve, make: Any, payload: Any, path: str) -> None:
+    live = serve(make(), framework="langgraph", **BOTH)
+    async with socket(live) as connection:
+        await say(connection, payload=payload, request_id="mine")
+        frame = await hear(connection)
+        assert (frame["type"], frame["request_id"]) == ("problem", "mine")
+        assert frame["problem"]["code"] == "INVALID_INPUT"
+        assert [error["path"] for error in frame["problem"]["errors"]] == [path]
+    assert CALLS == []
+    live.until(lambda: live.service.active == 0)
 
 
 # -- context ------------------------------------------------------------------------------------------

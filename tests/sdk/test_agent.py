@@ -145,3 +145,18 @@ def test_a_plain_loop_raises_what_the_agent_raises() -> None:
 
     with pytest.raises(ZeroDivisionError, match="by hand"):
         list(stream_sync(Agent.load(fail).invoke_stream({})))
+
+
+async def test_invoke_from_plain_code_of_a_graph_with_asynchronous_nodes() -> None:
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"messages": [AIMessage("yes")]}
+
+    builder = StateGraph(MessagesState).add_node(answer).add_edge(START, "answer")
+    for source in (builder.compile(), builder):
+        agent = Agent.load(source)
+        for output in (
+            agent.invoke({"messages": "hi"}),
+            await asyncio.to_thread(agent.invoke, {"messages": "hi"}),
+        ):
+            assert [message.text for message in output["messages"]] == ["hi", "yes"]

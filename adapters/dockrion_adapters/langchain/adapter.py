@@ -29,6 +29,7 @@ from .callbacks import added
 from .handler import EVENTS, runnable_handler
 from .inputs import input_schema, said
 
+_EXECUTING: Final = ("invoke", "ainvoke", "invoke_stream")
 _KINDS: Final = (
     "a Runnable (a chain, a model, RunnableLambda …), or a function without argument that returns one"
 )
@@ -97,7 +98,13 @@ class LangChainAdapter:
         return said(self._loaded(), message)
 
     def input_schema(self) -> dict[str, Any] | None:
-        """Return the JSON Schema of what the runnable takes; None if that cannot be said."""
+        """Return the JSON Schema of what the runnable takes; None if that cannot be said.
+
+        A subclass that executes in a way of its own may take other payloads, and has none unless it says so.
+        """
+        own = type(self)
+        if any(getattr(own, name) is not getattr(LangChainAdapter, name) for name in _EXECUTING):
+            return None
         return input_schema(self._loaded())
 
     @property

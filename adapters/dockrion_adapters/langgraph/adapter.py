@@ -49,6 +49,7 @@ from .surroundings import RUNTIME_KEY, SAVER_KEY, Graph, configurable_of, saver_
 
 log = logging.getLogger("dockrion")
 
+_EXECUTING: Final = ("invoke", "ainvoke", "invoke_stream", "run_stream")
 _OURS: Final = ("stream_mode", "subgraphs", "version")
 
 
@@ -114,23 +115,34 @@ class LangGraphAdapter:
         return None if graph is None else chat_input(graph, message)
 
     def input_schema(self) -> dict[str, Any] | None:
-        """Return the JSON Schema of the graph's input; None if it is not known, or has none."""
+        """Return the JSON Schema of the graph's input; None if it is not known, or has none.
+
+        A subclass that executes in a way of its own, and so may take other payloads than the graph does, has
+        none unless it says so itself.
+        """
         graph = self._loaded().known
-        return None if graph is None else input_schema(graph)
+        return None if graph is None or self._translates else input_schema(graph)
 
     async def check_input(self, payload: Any, *, config: dict[str, Any] | None = None) -> None:
         """Raise `InputRefused` if ``payload`` reaches no input of the graph, or its state refuses it.
 
-        What the thread holds already counts as given. Nothing is executed or stored.
+        What the thread holds already counts as given. Nothing is executed or stored. The payloads of a
+        subclass that executes in a way of its own are not checked here.
         """
         graph = self._loaded().known
-        if graph is None:
+        if graph is None or self._translates:
             return
         known, check = self._input_check or (None, None)
         if check is None or known is not graph:
             check = InputCheck(graph)
             self._input_check = (graph, check)
         await check.check(payload, lambda: self._stored(config))
+
+    @property
+    def _translates(self) -> bool:
+        """Whether a subclass comes between the payloads and the graph."""
+        own = type(self)
+        return any(getattr(own, name) is not getattr(LangGraphAdapter, name) for name in _EXECUTING)
 
     async def _stored(self, config: dict[str, Any] | None) -> StateSnapshot | None:
         """Return what is stored in the thread that ``config`` names; None if that cannot be anything."""
@@ -146,17 +158,25 @@ class LangGraphAdapter:
             log.warning("%s: its thread could not be read: %s", self.agent_name, error)
             return None
 
-    async def inspect(self) -> None:
-        """Have a factory make a graph to look at, if it makes one for each execution."""
+    async def inspect(self) -> list[str]:
+        """Have a factory make a graph to look at, if it makes one for each execution.
+
+        Returns a warning if the graph asks for a context that no request can give.
+        """
         source = self._loaded()
-        if source.known is not None:
-            return
-        try:
-            await source.look(_ensured(None), Caller(self.agent_name, execution=False))
-        except LoadError as error:
-            log.info("%s: nothing is known of its graph before an execution: %s", self.agent_name, error)
-        else:
-            self._warn()
+        if source.known is None:
+            try:
+                await source.look(_ensured(None), Caller(self.agent_name, execution=False))
+            except Exception as error:  # noqa: BLE001 - it may have to know who asks
+                log.info("%s: nothing is known of its graph before an execution: %s", self.agent_name, error)
+        graph = source.known
+        missing = [] if graph is None else missing_fields(graph.context_schema)
+        if not missing:
+            return []
+        return [
+            f"{self.agent_name}: {needs_context(missing)}; requests cannot give a context, "
+            "so give these fields defaults"
+        ]
 
     @property
     def keeps_threads(self) -> bool:
@@ -171,7 +191,6 @@ class LangGraphAdapter:
 
     async def __aenter__(self) -> Self:
         await self._loaded().open()
-        self._warn()
         return self
 
     async def __aexit__(
@@ -431,17 +450,6 @@ class LangGraphAdapter:
         if self._async_only is None or self._async_only[0] is not graph:
             self._async_only = (graph, needs_event_loop(graph))
         return self._async_only[1]
-
-    def _warn(self) -> None:
-        """Say in the log what the graph asks for and does not get."""
-        graph = self._loaded().known
-        missing = [] if graph is None else missing_fields(graph.context_schema)
-        if missing:
-            log.warning(
-                "%s: %s; requests cannot give a context, so give these fields defaults",
-                self.agent_name,
-                needs_context(missing),
-            )
 
     def _loaded(self) -> GraphSource:
         if self._source is None:

@@ -154,14 +154,13 @@ def _secrets(dockfile: Dockfile, env: Mapping[str, str]) -> Check:
 def _agent(dockfile: Dockfile) -> Check:
     name = dockfile.agent.name
 
-    async def start() -> str:
+    async def start() -> tuple[str, list[str]]:
         service = create_app(dockfile).state.service
         async with service.agent.lifetime():
-            framework: str = service.agent.adapter.framework
-            return framework
+            return service.agent.adapter.framework, await service.agent.inspect()
 
     try:
-        framework = asyncio.run(start())
+        framework, warnings = asyncio.run(start())
     except DockfileError as error:
         first = error.problems[0]
         fix = (
@@ -176,6 +175,8 @@ def _agent(dockfile: Dockfile) -> Check:
             f"{name} cannot start: {describe(error)}",
             "`dockrion validate --verbose` says more",
         )
+    if warnings:
+        return Check("agent", "warning", "; ".join(warnings), "change what the agent asks for")
     return Check("agent", "ok", f"{name} ({framework}) loads")
 
 

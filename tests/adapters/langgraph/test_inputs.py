@@ -384,6 +384,24 @@ async def test_a_graph_that_is_only_known_in_an_execution_is_not_checked() -> No
     assert (await refusal(adapter, {"question": 5}) or ("",))[0] == "question"
 
 
+class Translating(LangGraphAdapter):
+    """Takes payloads of its own, as the documentation shows."""
+
+    async def ainvoke(self, payload: Any, **options: Any) -> Any:
+        return await super().ainvoke(Command(resume=payload["resume"]), **options)
+
+
+class Unchanged(LangGraphAdapter):
+    framework = "another"
+
+
+async def test_a_subclass_that_translates_payloads_has_payloads_of_its_own() -> None:
+    adapter = Translating(of(Checked))
+    assert await refusal(adapter, {"resume": True}) is None
+    assert adapter.input_schema() is None
+    assert await refusal(Unchanged(of(Checked)), {"resume": True}) is not None
+
+
 # -- the input schema ---------------------------------------------------------------------------------
 
 

@@ -150,17 +150,13 @@ async def test_other_failures_are_the_nodes_own() -> None:
 
 
 @pytest.mark.parametrize("schema", [Needs, NeedsChecked, NeedsLoose])
-async def test_what_no_request_can_give_is_told_at_the_start(
-    schema: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with LangGraphAdapter(graph_of(schema)):
-        pass
-    (record,) = caplog.records
-    assert "the graph's context_schema requires user" in record.getMessage()
-    caplog.clear()
-    async with LangGraphAdapter(graph_of(Plain)), LangGraphAdapter(chain(Numbers, "a").compile()):
-        pass
-    assert not caplog.records
+async def test_what_no_request_can_give_is_a_warning(schema: Any) -> None:
+    for target in (graph_of(schema), lambda config: graph_of(schema)):
+        async with LangGraphAdapter(target) as adapter:
+            (warning,) = await adapter.inspect()
+            assert "the graph's context_schema requires user;" in warning
+    for graph in (graph_of(Plain), chain(Numbers, "a").compile()):
+        assert await LangGraphAdapter(graph).inspect() == []
 
 
 async def test_with_a_checkpointer_and_from_a_factory() -> None:
