@@ -147,3 +147,24 @@ def test_a_redis_that_loses_things(dockrion: Any, tmp_path: Any) -> None:
         ("warning", "set noeviction"),
         ("warning", "set appendonly yes"),
     ]
+
+
+GRAPH = """
+from dataclasses import dataclass
+from langgraph.graph import START, MessagesState, StateGraph
+
+@dataclass
+class Context:
+    user: str
+
+graph = StateGraph(MessagesState, Context).add_node("a", lambda state: None).add_edge(START, "a").compile()
+"""
+
+
+def test_a_graph_that_asks_for_a_context(dockrion: Any) -> None:
+    agent = "agent: {name: tested, entrypoint: 'agent:graph', framework: langgraph}\n"
+    dockrion.project({"agent.py": GRAPH, "Dockfile.yaml": agent + "expose: {port: 0}\n"})
+    found = checks(dockrion)["agent"]
+    assert found["status"] == "warning"
+    assert "the graph's context_schema requires user;" in found["message"]
+    assert "context_schema requires user" in dockrion("validate").stderr
