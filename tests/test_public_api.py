@@ -25,9 +25,9 @@ EVENTS = """
 """
 
 ADAPTERS = """
-    Adapter AdapterError AgentCancelled AgentFailed AgentGraph AsyncAdapter Chats
+    Adapter AdapterError AgentCancelled AgentFailed AgentGraph AsyncAdapter Chats ChecksInput
     DescribesInput DescribesItself Drawable Driver EventStream GraphEdge GraphNode HandlerAdapter HasLifetime
-    LangChainAdapter
+    InputRefused Inspects LangChainAdapter
     LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads ObjectAdapter Resumes
     StreamingAdapter UnknownFramework WorkerPool abandoned_threads adapter_of as_stream
     available_frameworks get_adapter load_entrypoint register_adapter

@@ -142,9 +142,15 @@ class Runs:
 
     # -- what clients ask for ------------------------------------------------------------------
 
-    def asked(self, payload: dict[str, Any], thread_id: str | None) -> RunRequest:
-        """Return what the current request asks for, and that it is this request that asks."""
-        origin = Origin(current_ids().get("request_id"), self._service.observability.current_trace())
+    def asked(
+        self, payload: dict[str, Any], thread_id: str | None, *, conversation: bool = False
+    ) -> RunRequest:
+        """Return what the current request asks for, and that it is this request that asks.
+
+        Without a ``thread_id``, ``conversation`` says that the run's id is the name of one to its client.
+        """
+        trace = self._service.observability.current_trace()
+        origin = Origin(current_ids().get("request_id"), trace, conversation)
         return RunRequest(payload, thread_id, origin)
 
     async def create(
@@ -276,7 +282,8 @@ class Runs:
         else:
             correlate(run_id=run_id, request_id=origin.request_id)
         service = self._service
-        config = service.config(record.owner, request.thread_id, run_id)
+        thread_id = run_id if origin.conversation else None
+        config = service.config(record.owner, request.thread_id or thread_id, run_id)
         return service.execution(
             request.payload,
             config,
