@@ -16,7 +16,8 @@ EVENTS = """
     CustomEvent DockrionError DockrionWarning EVENT_CLASSES EncodedEvent ErrorEvent Event EventBus
     EventEncoder EventError EventTooLarge EventsFilter Exit GapEvent HeartbeatEvent InvalidEvent
     InvalidFilter LogLost MANDATORY MAX_EVENT_BYTES MessageEvent NotSerialisable PRESETS ProgressEvent
-    QueueBackend ReasoningEvent RestartedEvent RunCancelled RunEnded RunExists RunNotFound RunUnreadable StartedEvent
+    QueueBackend ReasoningEvent RestartedEvent RunCancelled RunEnded RunExists RunNotFound RunUnreadable
+    StartedEvent
     StepEvent StepStartedEvent StreamClosed StreamContext StreamingBackend Superseded TERMINAL TokenEvent
     ToolCallEvent ToolResultEvent UnknownEvent UsageEvent as_encoded as_objects as_sse as_text
     context_scope decode_event encode_json get_current_context set_current_context sse_comment sse_frame
