@@ -319,9 +319,10 @@ def event_backend(dockfile: Dockfile) -> EventBackend:
         from dockrion_events.bus.redis import RedisBackend  # here: who does without needs no driver
 
         redis = streaming.redis
+        prefix = redis.prefix or f"dockrion:{quote(dockfile.agent.name, safe='')}"
         return RedisBackend(
             redis.url,
-            prefix=redis.prefix or f"dockrion:{quote(dockfile.agent.name, safe='')}:",
+            prefix=f"{prefix.removesuffix(':')}:",
             max_events_per_run=redis.max_events_per_run,
             stream_ttl_seconds=redis.stream_ttl_seconds,
             connection_pool_size=redis.connection_pool_size,
