@@ -257,7 +257,9 @@ class Service:
 
     def context(self, request_id: str, *, watched: bool) -> StreamContext:
         """Return the context of an execution; an unwatched one builds no events at all."""
-        return StreamContext(request_id, events_filter=self.events_filter if watched else self._silent)
+        context = StreamContext(request_id, events_filter=self.events_filter if watched else self._silent)
+        context.describe_error = self.disclosure.of_tool
+        return context
 
     def enter(self) -> None:
         """Take one of the places for executions, until `leave`. Raises `Problem` 503 where there is none."""

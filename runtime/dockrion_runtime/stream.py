@@ -31,6 +31,7 @@ from dockrion_events import (
 )
 from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
+from dockrion_events.way_out import message_or_type
 
 from .failures import failure_text
 from .model_failures import model_failure
@@ -283,6 +284,12 @@ class Disclosure(NamedTuple):
 
     redact: Callable[[str], str]
     errors: ErrorsShown = "full"
+
+    def of_tool(self, error: BaseException) -> str:
+        """Return what clients get of an exception that a tool raised, and that its agent may handle."""
+        if self.errors == "full":
+            return self.redact(message_or_type(error))[:LONGEST_MESSAGE]
+        return type(error).__name__ if self.errors == "type" else "the tool failed"
 
 
 def failure_event(
