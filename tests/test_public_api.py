@@ -19,16 +19,16 @@ EVENTS = """
     InvalidEvent
     InvalidFilter LogLost MANDATORY MAX_EVENT_BYTES MessageEvent NotSerialisable PRESETS ProgressEvent
     QueueBackend QueueFull QuotaExceeded ReasoningEvent RestartedEvent RunCancelled RunEnded RunExists
-    RunNotFound StartedEvent StepEvent StepStartedEvent StoreFull StreamClosed StreamContext StreamEvent
-    StreamingBackend Superseded TERMINAL TokenEvent
+    RunNotFound RunUnreadable StartedEvent StepEvent StepStartedEvent StoreFull StreamClosed StreamContext
+    StreamEvent StreamingBackend Superseded TERMINAL TokenEvent
     ToolCallEvent ToolResultEvent UnknownEvent UsageEvent as_encoded as_objects as_sse as_text
     context_scope decode_event encode_json get_current_context set_current_context sse_comment sse_frame
 """
 
 ADAPTERS = """
-    Adapter AdapterError AgentCancelled AgentFailed AgentGraph AsyncAdapter Chats
+    Adapter AdapterError AgentCancelled AgentFailed AgentGraph AsyncAdapter Chats ChecksInput
     DescribesInput DescribesItself Drawable Driver EventStream GraphEdge GraphNode HandlerAdapter HasLifetime
-    LangChainAdapter
+    InputRefused Inspects LangChainAdapter
     LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads ObjectAdapter Resumes
     StreamingAdapter UnknownFramework WorkerPool abandoned_threads adapter_of as_stream
     available_frameworks get_adapter load_entrypoint register_adapter

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+from typing import Any, Final, Literal, Protocol, TypedDict, runtime_checkable
 
 from dockrion_events import EventsFilter, StreamContext
+
+OWNER: Final = "dockrion_owner"
+"""Key of ``config["configurable"]``: whose the thread is. Only for adapters with ``scopes_threads``."""
+
+TEMPORARY: Final = "dockrion_temporary"
+"""Key of ``config["configurable"]``: True if nobody but this execution knows the name of its thread. Only for
+adapters with ``scopes_threads``, which delete what the execution stored under it, unless it waits for an
+answer."""
 
 
 @runtime_checkable
@@ -16,6 +24,10 @@ class Adapter(Protocol):
     ``framework`` is the name it is registered under. ``agent_name`` names the loaded agent; who
     knows a better name may set it. An adapter whose agent keeps nothing under a ``thread_id`` may
     say so with an attribute ``keeps_threads = False``, and is then given none unless the caller names one.
+    With ``forgets_threads = True`` it says that a ``thread_id`` changes nothing at all.
+
+    A server gives ``owner/name`` as the ``thread_id``, so that owners' threads are apart. An adapter that
+    sets ``scopes_threads = True`` gets the name alone, and the owner as `OWNER`; it keeps them apart itself.
     """
 
     framework: str
@@ -125,8 +137,33 @@ class DescribesInput(Protocol):
         It stands in for `io_schema.input` of a Dockfile that has none: `/schema` and the OpenAPI document
         show it, and payloads that do not match are refused. It must not refuse what the agent accepts.
         An agent that takes a string (a chat model, a chain) says so with ``type``; without a schema a
-        payload has to be a JSON object. References are local (``#/…``). Asked when the agent is
+        payload has to be a JSON object. References are local (``#/…``). Asked once, when the agent is
         loaded and its lifetime has begun; the caller does not change the result.
+        """
+
+
+@runtime_checkable
+class ChecksInput(Protocol):
+    """Optional: an adapter that can tell before an execution that its agent would refuse a payload."""
+
+    async def check_input(self, payload: Any, *, config: dict[str, Any] | None = None) -> None:
+        """Return if the agent takes ``payload`` in the thread that ``config`` names.
+
+        Raises `InputRefused` if it does not. Executes nothing and stores nothing. A server that asks this
+        does not hold payloads against `DescribesInput.input_schema` as well, but for the JSON types that
+        the schema allows at its root.
+        """
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """Optional: an adapter that has to ask its agent's own code what the agent is."""
+
+    async def inspect(self) -> list[str]:
+        """Learn what can be known of the agent; return warnings for whoever serves it, one line each.
+
+        A server calls this once, within the lifetime, before it asks for schemas or the chat. A failure is
+        logged and not raised.
         """
 
 

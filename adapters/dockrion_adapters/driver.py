@@ -8,7 +8,7 @@ from typing import Any
 
 from dockrion_events import Exit, StreamContext
 
-from .base import Adapter, AsyncAdapter, HasLifetime, Resumes, StreamingAdapter
+from .base import Adapter, AsyncAdapter, ChecksInput, HasLifetime, Inspects, Resumes, StreamingAdapter
 from .stream import EventStream, as_stream
 from .threads import WorkerPool, run_in_thread
 
@@ -24,6 +24,7 @@ class Driver:
         self.pool: WorkerPool = pool or WorkerPool()
         self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
         self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
+        self._checking = adapter if isinstance(adapter, ChecksInput) else None
         self._resuming = adapter if isinstance(adapter, Resumes) else None
 
     @property
@@ -33,8 +34,32 @@ class Driver:
 
     @property
     def forgets_threads(self) -> bool:
-        """Whether conversations are kept in the memory of this process alone."""
+        """Whether a ``thread_id`` changes nothing for the agent."""
         return getattr(self.adapter, "forgets_threads", False)
+
+    @property
+    def keeps_threads_in_memory(self) -> bool:
+        """Whether conversations are kept in the memory of this process alone."""
+        return getattr(self.adapter, "keeps_threads_in_memory", False)
+
+    @property
+    def scopes_threads(self) -> bool:
+        """Whether the adapter keeps the threads of several owners apart."""
+        return getattr(self.adapter, "scopes_threads", False)
+
+    @property
+    def checks_input(self) -> bool:
+        """Whether the adapter can tell that its agent would refuse a payload."""
+        return self._checking is not None
+
+    async def check_input(self, payload: Any, config: dict[str, Any]) -> None:
+        """Raise `InputRefused` if the adapter knows that the agent would refuse ``payload``."""
+        if self._checking is not None:
+            await self._checking.check_input(payload, config=config)
+
+    async def inspect(self) -> list[str]:
+        """Let the adapter learn what its agent is; return its warnings."""
+        return await self.adapter.inspect() if isinstance(self.adapter, Inspects) else []
 
     @property
     def resumes(self) -> bool:

@@ -8,6 +8,7 @@
     ├── MissingExtra         the adapter's framework is not installed
     ├── AgentCancelled       the agent raised CancelledError though nobody had cancelled it
     ├── AgentFailed          an adapter's own stream ended with an error event
+    ├── InputRefused         the agent does not take this payload
     └── NoWorkerThreads      every worker thread is held by code that was cancelled and does not end
 """
 
@@ -45,6 +46,18 @@ class AgentFailed(AdapterError):
         super().__init__(error)
         self.code = code
         self.details = details
+
+
+class InputRefused(AdapterError, ValueError):
+    """The agent does not take this payload.
+
+    ``path`` names the value that is refused, as keys and indexes joined by dots; ``$`` is the whole payload.
+    """
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message if path == "$" else f"{path}: {message}")
+        self.path = path
+        self.message = message
 
 
 class NoWorkerThreads(AdapterError):

@@ -19,7 +19,7 @@ from dockrion_events import (
 from .contexts import silent_context, stream_context
 from .entrypoint import load_entrypoint
 from .errors import LoadError
-from .signatures import context_parameter, is_asynchronous
+from .signatures import context_parameter, is_asynchronous, payload_schema
 from .stream import EventStream
 from .threads import WorkerPool, run_blocking, run_in_thread
 from .yielded import aiterate, finished
@@ -39,6 +39,7 @@ class HandlerAdapter:
 
     framework: str = "handler"
     keeps_threads: bool = False
+    forgets_threads: bool = True
 
     def __init__(self, handler: Callable[..., Any] | str | None = None) -> None:
         self.agent_name: str = "handler"
@@ -66,6 +67,10 @@ class HandlerAdapter:
 
     def metadata(self) -> dict[str, Any]:
         return {"asynchronous": self._asynchronous}
+
+    def input_schema(self) -> dict[str, Any] | None:
+        """Return the type of the payload if it is annotated as plain text, a number or a list, else None."""
+        return payload_schema(self._loaded())
 
     # -- executing -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dockrion_events import EventsFilter, StreamContext, StreamEvent, context_sc
 from .contexts import silent_context, stream_context
 from .entrypoint import load_entrypoint
 from .errors import LoadError
-from .signatures import context_parameter, is_asynchronous
+from .signatures import accepts, context_parameter, is_asynchronous
 from .stream import EventStream
 from .threads import WorkerPool, run_blocking, run_in_thread
 from .yielded import aiterate, finished, iterate
@@ -71,6 +71,11 @@ class ObjectAdapter:
 
     def metadata(self) -> dict[str, Any]:
         return {"methods": list(self._methods)}
+
+    @property
+    def forgets_threads(self) -> bool:
+        """Whether no method takes the config, which a ``thread_id`` is in."""
+        return not any(method.takes_config for method in self._methods.values())
 
     # -- executing -----------------------------------------------------------------------------
 
@@ -204,7 +209,7 @@ class _Method:
     def __init__(self, name: str, function: Callable[..., Any], shown: str) -> None:
         self._function = function
         self._context = context_parameter(function, shown, filled=("config",))
-        self._config = _takes_config(function)
+        self.takes_config: bool = accepts(function, "config")
         self.streams: bool = name in ("stream", "astream")
         self.asynchronous: bool = name.startswith("a") or is_asynchronous(function)
 
@@ -212,7 +217,7 @@ class _Method:
         self, payload: Any, config: dict[str, Any] | None, context: StreamContext, options: dict[str, Any]
     ) -> Any:
         given = dict(options)
-        if self._config:
+        if self.takes_config:
             given["config"] = config
         if self._context is not None:
             given[self._context] = context
@@ -223,10 +228,3 @@ class _Method:
         if self.streams and isinstance(result, Iterable) and not isinstance(result, str | bytes | dict):
             return iterate(iter(result), context)
         return finished(result, context)
-
-
-def _takes_config(function: Callable[..., Any]) -> bool:
-    try:
-        return "config" in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False

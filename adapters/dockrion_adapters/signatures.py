@@ -7,7 +7,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 from dockrion_events import StreamContext
 
@@ -52,6 +52,20 @@ def context_parameter(handler: Callable[..., Any], shown: str, *, filled: Collec
     return named
 
 
+_JSON_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
+
+
+def payload_schema(handler: Callable[..., Any]) -> dict[str, Any] | None:
+    """Return the JSON Schema of a callable's first parameter if its annotation is no object, else None."""
+    try:
+        name = next(iter(inspect.signature(handler).parameters))
+    except (TypeError, ValueError, StopIteration):
+        return None
+    hint = _hints(handler).get(name)
+    kind = _JSON_TYPES.get(typing.get_origin(hint) or hint)  # type: ignore[arg-type]
+    return None if kind is None else {"type": kind}
+
+
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
     while isinstance(handler, functools.partial):
         handler = handler.func
@@ -65,3 +79,11 @@ def _means_context(annotation: Any) -> bool:
     if annotation is StreamContext or StreamContext in typing.get_args(annotation):
         return True
     return isinstance(annotation, str) and re.search(r"\bStreamContext\b", annotation) is not None
+
+
+def accepts(function: Callable[..., Any], name: str) -> bool:
+    """Say whether a function has a parameter of this name."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False

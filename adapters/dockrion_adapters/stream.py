@@ -68,6 +68,9 @@ class EventStream(Generic[T]):
     ``aclose()``, leaving the ``async with``, cancelling the iterating task and dropping the stream
     stop the agent; ``aclose`` returns when it has ended.
 
+    ``discard``, if set, deletes what the execution has stored for nobody but itself. It is called by whoever
+    needs that no more, after the end: what it deletes is what another execution could go on from.
+
     ``check_output``, where set, is called with the output before ``complete``; what it raises is
     raised in place of ``complete``.
     """
@@ -96,6 +99,7 @@ class EventStream(Generic[T]):
         "_taking",
         "_task",
         "check_output",
+        "discard",
     )
 
     def __init__(
@@ -130,6 +134,7 @@ class EventStream(Generic[T]):
         self._beat = _Beat(context.queue)
         self._output_refused = False
         self.check_output: Callable[[Any], None] | None = None
+        self.discard: Callable[[], Awaitable[None]] | None = None
 
     @property
     def context(self) -> StreamContext:

@@ -48,6 +48,11 @@ def _routed(backend: StreamingBackend, queue: QueueBackend, item: AnyEvent) -> b
     return queue.crowded
 
 
+def message_or_type(error: BaseException) -> str:
+    """Return an exception's message, or its type if it has none."""
+    return str(error) or type(error).__name__
+
+
 class WayOut:
     """What a `StreamContext` is underneath its emitters: filter, encoder, backend and queue.
 
@@ -73,6 +78,7 @@ class WayOut:
         "_tokens",
         "_warned",
         "_writer",
+        "describe_error",
     )
 
     def __init__(
@@ -101,6 +107,11 @@ class WayOut:
         self._streamed = False
         self._sequence = 0
         self._warned: tuple[str, ...] = ()
+        self.describe_error: Callable[[BaseException], str] = message_or_type
+        """Returns what events say of an exception that does not end the execution, such as a tool's.
+
+        Whoever runs the execution may replace it: a server keeps exceptions' messages from its clients.
+        """
 
     # -- what it is ----------------------------------------------------------------------------
 

@@ -121,9 +121,9 @@ class Agent:
         """Say ``message`` to the agent and stream its answer: the events of the preset ``chat``.
 
         Yields JSON strings, or event objects, whose ``chunk`` is a token's text and None for other events.
-        The message goes where the agent takes one: the ``messages`` of a graph's state, else the one
-        required text of ``io_schema.input``, else the field ``query``. ``thread_id`` goes on with a
-        conversation, where the agent keeps them.
+        The message goes where the agent takes one: the ``messages`` of a graph's state, the prompt of a
+        model, else the one required text of ``io_schema.input`` or of the graph's own input, else the field
+        ``query``. ``thread_id`` goes on with a conversation, where the agent keeps them.
         """
         payload, chat = self.chat_payload(message), EventsFilter("chat")
         if self.dockfile is not None:

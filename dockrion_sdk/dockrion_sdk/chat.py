@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from dockrion_adapters import Adapter, Chats
@@ -16,34 +16,45 @@ _PROBE: Final = "Hello"
 def chat_payload(message: str, adapter: Adapter, schema: dict[str, Any] | None = None) -> Any:
     """Return the payload that says ``message``; ``schema`` is the agent's input schema, if one is known.
 
-    It goes where the agent takes one: where the adapter says (the ``messages`` of a graph's state), else
-    into the one required text of the schema, else into its one text, else into the field ``query``. It is
-    the payload itself where the agent takes nothing but a text.
+    It goes where the agent takes one: where the adapter says (the ``messages`` of a graph's state, the prompt
+    of a model), else into the one required text of the schema, else into its one text, else into the field
+    ``query``. A schema of a text takes the message itself.
     """
-    if isinstance(adapter, Chats):
-        payload = adapter.chat_payload(message)
-        if payload is not None:
-            return payload
-    return message if _is_text(schema) else {_named_field(schema) or _PLAIN: message}
+    for payload in _known(message, adapter, schema):
+        return payload
+    return {_PLAIN: message}
 
 
 class ChatSlot(NamedTuple):
-    """A payload that says something, and the path of keys and indexes in it to where the message stands."""
+    """A payload that says something, and the path of keys and indexes in it to where the message stands.
+
+    The path is empty if the payload is the message itself.
+    """
 
     payload: Any
     path: list[str | int]
 
 
-def chat_slot(adapter: Adapter, schema: dict[str, Any] | None = None) -> ChatSlot | None:
-    """Return how a message is said to an agent that is known to take one, as its client would send it.
+def chat_slots(adapter: Adapter, schema: dict[str, Any] | None = None) -> Iterator[ChatSlot]:
+    """Yield how a message is said to an agent that is known to take one, as its client would send it.
 
-    None where only the field ``query`` could be guessed, or where the payload is no JSON.
+    The best known comes first; nothing comes if only the field ``query`` could be guessed.
     """
-    payload = adapter.chat_payload(_PROBE) if isinstance(adapter, Chats) else None
-    if payload is None and (_is_text(schema) or _named_field(schema) is not None):
-        payload = chat_payload(_PROBE, adapter, schema)
-    path = _path_to_probe(payload)
-    return ChatSlot(payload, path) if isinstance(payload, dict | str) and path is not None else None
+    for payload in _known(_PROBE, adapter, schema):
+        path = _path_to_probe(payload)
+        if path is not None:
+            yield ChatSlot(payload, path)
+
+
+def _known(message: str, adapter: Adapter, schema: dict[str, Any] | None) -> Iterator[Any]:
+    payload = adapter.chat_payload(message) if isinstance(adapter, Chats) else None
+    if payload is not None:
+        yield payload
+    if _is_text(schema):
+        yield message
+    field = _text_field(schema or {})
+    if field is not None:
+        yield {field: message}
 
 
 def _path_to_probe(value: Any) -> list[str | int] | None:
@@ -61,8 +72,7 @@ def _path_to_probe(value: Any) -> list[str | int] | None:
     return None
 
 
-def _named_field(schema: dict[str, Any] | None) -> str | None:
-    schema = schema or {}
+def _text_field(schema: dict[str, Any]) -> str | None:
     properties: dict[str, Any] = schema.get("properties") or {}
     texts = [name for name, field in properties.items() if _is_text(field)]
     required = [name for name in texts if name in (schema.get("required") or ())]

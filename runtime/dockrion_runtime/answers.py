@@ -17,11 +17,15 @@ Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
 class InvocationMetadata(msgspec.Struct):
-    """Who answered, and how long it took, on a monotonic clock."""
+    """Who answered, and how long it took, on a monotonic clock.
+
+    ``thread_id`` is the conversation that the execution belongs to, if the agent keeps any.
+    """
 
     agent: str
     framework: str
     latency_seconds: float
+    thread_id: str | UnsetType = UNSET
     trace_id: str | UnsetType = UNSET
 
 

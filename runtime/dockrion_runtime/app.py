@@ -91,7 +91,7 @@ def create_app(
             allow_origins=[normal_origin(origin) or origin for origin in expose.cors.origins],
             allow_methods=list(expose.cors.methods),  # type: ignore[arg-type]  # checked by the Dockfile
             allow_headers=["*"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            expose_headers=["X-Request-ID", "X-Thread-ID", "Retry-After", "Warning"],
         )
     middleware: list[DefineMiddleware] = []
     if service.observability.tracing is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
@@ -15,6 +16,8 @@ from .runs.ids import id_generator
 from .runs.service import Runs, event_backend
 from .service import Service
 from .watchdog import LoopWatch
+
+log = logging.getLogger("dockrion")
 
 
 def assemble(
@@ -60,6 +63,8 @@ async def alive(service: Service, runs: Runs | None) -> AsyncIterator[None]:
         if tracing is not None:
             stack.push_async_callback(tracing.close)
         await stack.enter_async_context(service.agent.lifetime())
+        for warning in await service.agent.inspect():
+            log.warning("%s", warning)
         service.learn_input_schema()
         if runs is not None:
             stack.push_async_callback(runs.close)

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import select
+import stat
 import sys
 import threading
 import time
@@ -75,7 +76,8 @@ def unblocked_output() -> Iterator[None]:
 class Outlet:
     """A queue of writes to one file descriptor, and the thread that carries them out.
 
-    ``put`` never waits. In a forked child, which has no such thread, it writes directly.
+    ``put`` never waits for a reader. Where there is none to wait for, the file descriptor being that of a
+    file, it writes directly; so it does in a forked child, which has no such thread.
     """
 
     def __init__(self, fd: int, name: str) -> None:
@@ -86,7 +88,7 @@ class Outlet:
         self._bytes = 0  # in the queue and being written
         self._unreported = 0
         self._thread: threading.Thread | None = None
-        self._direct = False
+        self._direct = stat.S_ISREG(os.fstat(fd).st_mode)
         self._gone = False
         self._buffers: weakref.WeakSet[_Buffer] = weakref.WeakSet()
         _outlets.add(self)
@@ -158,11 +160,13 @@ class Outlet:
                 view = view[os.write(self.fd, view) :]
             except BlockingIOError:  # somebody has made the file descriptor non-blocking
                 select.select([], [self.fd], [])
-            except OSError:  # its reader has gone: nobody is left to write for
+            except BrokenPipeError:  # its reader has gone: nobody is left to write for
                 with self._changed:
                     self._gone = True
                     self._bytes -= sum(map(len, self._queue))
                     self._queue.clear()
+            except OSError:  # a disk that is full, say
+                return
 
 
 class _Buffer(io.BufferedIOBase):

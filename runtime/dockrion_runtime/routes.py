@@ -16,9 +16,8 @@ from dockrion_adapters import AgentGraph, DescribesItself, Drawable, abandoned_t
 from dockrion_adapters.outcome import outcome_of
 from dockrion_events import EVENT_CLASSES, EventError, encode_json
 from dockrion_events.bus.names import ID, THREAD
-from dockrion_sdk.chat import chat_slot
 
-from .answers import Chat, Exposed, Health, Info, Invocation, Ready, Schemas
+from .answers import Exposed, Health, Info, Invocation, Ready, Schemas
 from .auth import OPEN, owner_of
 from .model_failures import MODEL_CODES
 from .openapi import ANY_CODE, Describer, Headers, answer, header, parameter, stream
@@ -35,6 +34,16 @@ THREAD_ID: Final = parameter(
     {"type": "string", "pattern": f"^{THREAD.pattern}$"},
 )
 REQUEST_ID: Final[Headers] = {"X-Request-ID": header("The id of this request, for correlation only.")}
+THREAD_HEADERS: Final[Headers] = {
+    "X-Thread-ID": header(
+        "The conversation that this belongs to, if the agent keeps any. One that the request did not name is "
+        "kept only while it waits for an answer.",
+        required=False,
+    ),
+    "Warning": header(
+        "Says that the agent keeps nothing under the `thread_id` of the request.", required=False
+    ),
+}
 OWN_REQUEST_ID: Final = parameter(
     "X-Request-ID",
     "The id to give this request in answers and logs; a new one where it is left out.",
@@ -70,7 +79,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         summary="Execute the agent and return its output",
         operation_id="invoke",
         operation_class=describe(
-            {200: answer(Invocation, "What the agent returned.", REQUEST_ID)},
+            {200: answer(Invocation, "What the agent returned.", {**REQUEST_ID, **THREAD_HEADERS})},
             parameters=[THREAD_ID, OWN_REQUEST_ID],
             body=describe.payload(),
             refusals={**refusals, **failures},
@@ -82,13 +91,14 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         try:
             payload = await service.payload(request)
             config = service.config(owner_of(request), service.thread_id(request))
+            await service.check_input(payload, config)
             started = time.monotonic()
             output, trace_id = await _watched(service, payload, config, request_id, request)
             latency = time.monotonic() - started
         finally:
             service.leave()
-        body = invocation(service, output, latency, trace_id)
-        return Answer(body, 200, (b"x-request-id", request_id.encode()))
+        body = invocation(service, output, latency, trace_id, service.thread_of(config))
+        return Answer(body, 200, (b"x-request-id", request_id.encode()), *service.thread_headers(config))
 
     @post(
         "/invoke/stream",
@@ -97,7 +107,11 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         summary="Stream one execution of the agent",
         operation_id="stream",
         operation_class=describe(
-            {200: stream("StreamFrame", "The events, up to the terminal one.", REQUEST_ID)},
+            {
+                200: stream(
+                    "StreamFrame", "The events, up to the terminal one.", {**REQUEST_ID, **THREAD_HEADERS}
+                )
+            },
             parameters=[THREAD_ID, OWN_REQUEST_ID],
             body=describe.payload(),
             refusals=refusals,
@@ -109,6 +123,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
         try:
             payload = await service.payload(request)
             config = service.config(owner_of(request), service.thread_id(request))
+            await service.check_input(payload, config)
             execution = service.execute(payload, config, service.context(request_id, watched=True))
         except BaseException:
             service.leave()
@@ -118,6 +133,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
             heartbeat=service.dockfile.streaming.events.heartbeat_interval,
             heartbeat_events=service.events_filter.is_allowed("heartbeat"),
             on_close=lambda: service.forget(execution),
+            headers=service.thread_headers(config),
         )
 
     handlers: list[BaseRouteHandler] = []
@@ -128,7 +144,13 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
     return handlers
 
 
-def invocation(service: Service, output: bytes, latency_seconds: float, trace_id: str | None = None) -> bytes:
+def invocation(
+    service: Service,
+    output: bytes,
+    latency_seconds: float,
+    trace_id: str | None = None,
+    thread_id: str | None = None,
+) -> bytes:
     """Return what `/invoke` answers, for an output that is JSON already."""
     adapter = service.agent.adapter
     metadata = {
@@ -136,6 +158,8 @@ def invocation(service: Service, output: bytes, latency_seconds: float, trace_id
         "framework": adapter.framework,
         "latency_seconds": latency_seconds,
     }
+    if thread_id is not None:
+        metadata["thread_id"] = thread_id
     if trace_id is not None:
         metadata["trace_id"] = trace_id
     return b'{"success":true,"output":%b,"metadata":%b}' % (output, encode_json(metadata))
@@ -206,7 +230,10 @@ async def _bounded(
     event = failure_event(error, output_refused=not failed, disclosure=service.disclosure, label=label)
     if event.code == "OVERLOADED":
         raise overloaded(event.error, retry_after=5)
-    wait = (event.details or {}).get("retry_after")
+    details = event.details or {}
+    if event.code == "INVALID_INPUT":
+        raise Problem(422, event.code, event.error, **details)
+    wait = details.get("retry_after")
     headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
     raise Problem(500, event.code, event.error, headers=headers)
 
@@ -273,7 +300,7 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
             events=list(service.events_filter.allowed),
             expose=Exposed(expose.rest, list(expose.streaming), list(expose.protocols)),
             auth=dockfile.auth.mode,
-            chat=_chat(service),
+            chat=service.chat(),
             graph=isinstance(adapter, Drawable),
             active=service.active,
             runs=None if service.runs is None else service.runs.info(),
@@ -318,15 +345,3 @@ def informing_routes(service: Service) -> list[BaseRouteHandler]:
         if isinstance(service.agent.adapter, Drawable):
             handlers.append(graph)
     return handlers
-
-
-def _chat(service: Service) -> Chat | None:
-    """Return how a client says a message to the agent; None where that is not known, or not so simple."""
-    slot = chat_slot(service.agent.adapter, service.input_schema)
-    if slot is None:
-        return None
-    try:
-        service.check_payload(slot.payload)
-    except Problem:
-        return None
-    return Chat(**slot._asdict(), keeps_threads=service.agent.keeps_threads)

@@ -10,22 +10,31 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from litestar import Request
 
-from dockrion_adapters import Adapter, DescribesInput, Driver, WorkerPool, abandoned_threads
+from dockrion_adapters import (
+    Adapter,
+    DescribesInput,
+    Driver,
+    InputRefused,
+    WorkerPool,
+    abandoned_threads,
+)
+from dockrion_adapters.base import OWNER, TEMPORARY
 from dockrion_adapters.threads import MAX_THREADS, working_threads
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
 from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 from dockrion_events.forms import Form
 from dockrion_sdk import Dockfile
+from dockrion_sdk.chat import chat_slots
 from dockrion_sdk.json_schema import SchemaError, ValidationTimeout
 
-from .answers import Readiness, RunsInfo
+from .answers import Chat, Readiness, RunsInfo
 from .edge import Edge
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
 from .payload import check_payload, compiled, compiled_of_agent, faults, read_payload
 from .problems import Problem, not_started, overloaded
-from .stream import Disclosure, Execution, OutputInvalid, shutdown_event
+from .stream import Disclosure, Execution, OutputInvalid, input_errors, shutdown_event
 from .uuids import random_uuid
 from .wire import body_at_hand, body_of, header, query, refuse_other_bodies
 
@@ -34,6 +43,8 @@ log = logging.getLogger("dockrion")
 BODY_SECONDS: Final = 30.0
 LAST_WORDS_SECONDS: Final = 0.3
 """Seconds in which streams that the shutdown ended may still send their last event."""
+
+NOTHING_KEPT: Final = "nothing is kept under a thread_id: the agent has no checkpointer"
 
 
 class LeavesOff(Protocol):
@@ -82,6 +93,9 @@ class Service:
         self.runs: RunsOfService | None = None
         self.sockets: set[LeavesOff] = set()
         self._silent = EventsFilter("minimal")
+        self._chat: Chat | None = None
+        self._chat_known = False
+        self._warned_of_threads = False
         self._active = 0
         self._executions: set[Execution[Any]] = set()
         self._idle = asyncio.Event()
@@ -89,21 +103,32 @@ class Service:
         schema = dockfile.io_schema
         self.input_schema: dict[str, Any] | None = schema.input
         self._input = compiled(schema.input)
+        self._kinds_only = False
         self._output = compiled(schema.output if schema.strict else None)
 
     @property
     def describes_input(self) -> bool:
-        """Whether payloads are held against a schema, as far as can be said before the agent is open."""
-        return self.input_schema is not None or isinstance(self.agent.adapter, DescribesInput)
+        """Whether payloads are checked, as far as can be said before the agent is open."""
+        return (
+            self.input_schema is not None
+            or self.agent.checks_input
+            or isinstance(self.agent.adapter, DescribesInput)
+        )
 
     def learn_input_schema(self) -> None:
-        """Take the agent's own input schema where the Dockfile has none; its lifetime has begun."""
+        """Take the agent's own input schema where the Dockfile has none; its lifetime has begun.
+
+        An adapter that checks input itself (`ChecksInput`) knows better than its schema: of that, only the
+        kinds of JSON at its root count.
+        """
         adapter = self.agent.adapter
         if self.input_schema is not None or not isinstance(adapter, DescribesInput):
             return
         try:
             schema = adapter.input_schema()
-            self._input = compiled_of_agent(schema) if schema is not None else None
+            if schema is not None:
+                self._input = compiled_of_agent(schema)
+                self._kinds_only = self.agent.checks_input
         except SchemaError as error:
             where = ".".join(map(str, error.path)) or "$"
             log.warning("the agent's own input schema is not used: %s: %s", where, error.message)
@@ -124,7 +149,8 @@ class Service:
                 told = f"the body did not arrive within {BODY_SECONDS:g} s"
                 raise Problem(408, "BODY_TIMEOUT", told) from None
         try:
-            return read_payload(body, self._input, growth=self.dockfile.expose.limits.json_growth)
+            growth = self.dockfile.expose.limits.json_growth
+            return read_payload(body, self._input, growth=growth, kinds_only=self._kinds_only)
         except Problem as problem:
             if problem.code == "INVALID_JSON":
                 refuse_other_bodies(request, body)
@@ -132,7 +158,7 @@ class Service:
 
     def check_payload(self, payload: Any) -> None:
         """Hold a payload against the input schema. Raises `Problem`."""
-        check_payload(payload, self._input)
+        check_payload(payload, self._input, kinds_only=self._kinds_only)
 
     def new_request_id(self) -> str:
         """Return a fresh identifier, used for nothing but correlation."""
@@ -159,16 +185,81 @@ class Service:
         return thread_id
 
     def config(self, owner: str, thread_id: str | None, run_id: str | None = None) -> dict[str, Any]:
-        """Return the framework's config: the conversation is the caller's own, the run's, or a new one."""
+        """Return the framework's config: the conversation is the caller's own, the run's, or a new one.
+
+        One that the caller does not name is temporary, for adapters that know what that means.
+        """
+        agent = self.agent
+        named = thread_id is not None
         if thread_id is None:
-            if not self.agent.keeps_threads:
+            if not agent.keeps_threads:
                 return {}  # a thread_id costs LangGraph 6 microseconds a node, for nothing here
             thread_id = run_id or self.new_request_id()  # a request's id is its client's to choose
-        return {"configurable": {"thread_id": f"{owner}/{thread_id}" if owner else thread_id}}
+        elif agent.forgets_threads:
+            self._warn_of_threads()
+        if not agent.scopes_threads:
+            return {"configurable": {"thread_id": f"{owner}/{thread_id}" if owner else thread_id}}
+        configurable: dict[str, Any] = {"thread_id": thread_id}
+        if owner:
+            configurable[OWNER] = owner
+        if not named:
+            configurable[TEMPORARY] = True
+        return {"configurable": configurable}
+
+    def thread_of(self, config: dict[str, Any]) -> str | None:
+        """Return the conversation of a config as its caller names it; None if the agent keeps none."""
+        agent = self.agent
+        if not agent.scopes_threads or agent.forgets_threads or "configurable" not in config:
+            return None
+        thread_id: str = config["configurable"]["thread_id"]
+        return thread_id
+
+    def thread_headers(self, config: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+        """Return the headers that say what becomes of the conversation of a config."""
+        thread_id = self.thread_of(config)
+        if thread_id is not None:
+            return [(b"x-thread-id", thread_id.encode())]
+        if "configurable" in config and self.agent.forgets_threads:
+            return [(b"warning", b'299 dockrion "%b"' % NOTHING_KEPT.encode())]
+        return []
+
+    def _warn_of_threads(self) -> None:
+        if not self._warned_of_threads:
+            self._warned_of_threads = True
+            log.warning("a request names a thread_id; %s (told once)", NOTHING_KEPT)
+
+    async def check_input(self, payload: Any, config: dict[str, Any]) -> None:
+        """Let the agent's framework say whether the agent takes a payload. Raises `Problem` 422."""
+        try:
+            await self.agent.check_input(payload, config)
+        except InputRefused as refused:
+            redact = self.disclosure.redact
+            raise Problem(
+                422, "INVALID_INPUT", redact(str(refused)), **input_errors(refused, redact)
+            ) from None
+
+    def chat(self) -> Chat | None:
+        """Return how a client says a message to the agent; None if that is not known, or not so simple.
+
+        Asked for within the agent's lifetime, when its input is known.
+        """
+        if not self._chat_known:
+            self._chat_known = self.ready
+            self._chat = None
+            for slot in chat_slots(self.agent.adapter, self.input_schema):
+                try:
+                    self.check_payload(slot.payload)
+                except Problem:
+                    continue
+                self._chat = Chat(**slot._asdict(), keeps_threads=self.agent.keeps_threads)
+                break
+        return self._chat
 
     def context(self, request_id: str, *, watched: bool) -> StreamContext:
         """Return the context of an execution; an unwatched one builds no events at all."""
-        return StreamContext(request_id, events_filter=self.events_filter if watched else self._silent)
+        context = StreamContext(request_id, events_filter=self.events_filter if watched else self._silent)
+        context.describe_error = self.disclosure.of_tool
+        return context
 
     def enter(self) -> None:
         """Take one of the places for executions, until `leave`. Raises `Problem` 503 where there is none."""
@@ -230,6 +321,9 @@ class Service:
         not the current one.
         """
         stream = self.agent.stream(payload, config, context, run=run, resume=resume)
+        thread_id = self.thread_of(config)
+        if thread_id is not None:
+            stream.metadata["thread_id"] = thread_id
         if self._output is not None:
             stream.check_output = self.check_output
         if after:

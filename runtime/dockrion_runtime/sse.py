@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from litestar.types import Receive, Scope, Send
@@ -171,7 +171,7 @@ class ExecutionResponse(EventResponse):
     it, where the server offers that, and leaves everything else to the task.
     """
 
-    __slots__ = ("_arrived", "_execution", "_on_close", "_ready", "_released", "_send_one")
+    __slots__ = ("_arrived", "_execution", "_headers", "_on_close", "_ready", "_released", "_send_one")
 
     def __init__(
         self,
@@ -180,9 +180,11 @@ class ExecutionResponse(EventResponse):
         heartbeat: float,
         heartbeat_events: bool,
         on_close: Callable[[], None],
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(heartbeat=heartbeat, heartbeat_events=heartbeat_events)
         self._execution = execution
+        self._headers = headers
         self._on_close = on_close
         self._released = False
         self._send_one: Bell | None = None
@@ -194,7 +196,7 @@ class ExecutionResponse(EventResponse):
         return self._execution.label
 
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
-        return [(b"x-request-id", self._execution.id.encode())]
+        return [(b"x-request-id", self._execution.id.encode()), *self._headers]
 
     def _wake(self) -> None:
         self._execution.nudge()

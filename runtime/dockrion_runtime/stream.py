@@ -17,6 +17,7 @@ import msgspec
 from dockrion_adapters import (
     AgentFailed,
     EventStream,
+    InputRefused,
     NoWorkerThreads,
 )
 from dockrion_events import (
@@ -30,6 +31,7 @@ from dockrion_events import (
 )
 from dockrion_events.backends.queue import Waiter
 from dockrion_events.forms import Form
+from dockrion_events.way_out import message_or_type
 
 from .failures import failure_text
 from .model_failures import model_failure
@@ -217,6 +219,15 @@ class Execution(Generic[T]):
         """Stop the agent now; what it has emitted, and the event given to `stop`, may still be taken."""
         self._stream.interrupt()
 
+    async def discard(self) -> None:
+        """Delete what the execution has stored for nobody but itself; it has ended for good."""
+        if self._stream.discard is not None:
+            try:
+                async with asyncio.timeout(CLOSE_PATIENCE):
+                    await self._stream.discard()
+            except TimeoutError:
+                log.warning("%s: what it has stored could not be deleted in time", self.label)
+
     async def aclose(self, patience: float = CLOSE_PATIENCE, *, status: EndStatus = "cancelled") -> None:
         """Stop the agent, if it still runs, and wait up to ``patience`` seconds for its end.
 
@@ -274,6 +285,12 @@ class Disclosure(NamedTuple):
     redact: Callable[[str], str]
     errors: ErrorsShown = "full"
 
+    def of_tool(self, error: BaseException) -> str:
+        """Return what clients get of an exception that a tool raised, and that its agent may handle."""
+        if self.errors == "full":
+            return self.redact(message_or_type(error))[:LONGEST_MESSAGE]
+        return type(error).__name__ if self.errors == "type" else "the tool failed"
+
 
 def failure_event(
     error: BaseException, *, output_refused: bool, disclosure: Disclosure, label: str
@@ -294,6 +311,10 @@ def failure_event(
     if isinstance(error, NoWorkerThreads):
         log.error("%s: %s", label, error)
         return ErrorEvent("the server has no worker thread left", "OVERLOADED")
+    if isinstance(error, InputRefused):
+        log.info("%s: the agent refused its input: %s", label, redact(str(error)))
+        message = redact(str(error))[:LONGEST_MESSAGE]
+        return ErrorEvent(message, "INVALID_INPUT", input_errors(error, redact))
     # The traceback is written out here, because a logger would write the secrets in it too.
     trace = "".join(traceback.format_exception(error))
     log.error("%s: the agent failed\n%s", label, redact(trace).rstrip())
@@ -309,6 +330,11 @@ def failure_event(
     if disclosure.errors == "full":
         text = failure_text(error, redact)[:LONGEST_MESSAGE]
     return ErrorEvent(text, "AGENT_ERROR" if models is None else models.code, details or None)
+
+
+def input_errors(refused: InputRefused, redact: Callable[[str], str]) -> dict[str, Any]:
+    """Return what says for programs which value of the payload was refused."""
+    return {"errors": [{"path": refused.path, "message": redact(refused.message)[:LONGEST_MESSAGE]}]}
 
 
 def traced(event: Event, trace_id: str | None) -> Event:

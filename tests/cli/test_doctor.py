@@ -162,3 +162,24 @@ def test_a_server_that_anybody_may_call(dockrion: Any) -> None:
     assert "exposure" not in found
     assert found["keys"]["status"] == "warning"
     assert "fewer than 8 characters" in found["keys"]["message"]
+
+
+GRAPH = """
+from dataclasses import dataclass
+from langgraph.graph import START, MessagesState, StateGraph
+
+@dataclass
+class Context:
+    user: str
+
+graph = StateGraph(MessagesState, Context).add_node("a", lambda state: None).add_edge(START, "a").compile()
+"""
+
+
+def test_a_graph_that_asks_for_a_context(dockrion: Any) -> None:
+    agent = "agent: {name: tested, entrypoint: 'agent:graph', framework: langgraph}\n"
+    dockrion.project({"agent.py": GRAPH, "Dockfile.yaml": agent + "expose: {port: 0}\n"})
+    found = checks(dockrion)["agent"]
+    assert found["status"] == "warning"
+    assert "the graph's context_schema requires user;" in found["message"]
+    assert "context_schema requires user" in dockrion("validate").stderr

@@ -45,7 +45,8 @@ def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_the_dockfile_is_valid(tmp_path: Path, example: str) -> None:
-    text = example if "agent:" in example else f"agent: {{name: x, handler: a:b}}\n{example}"
+    whole = example.startswith("agent:") or "\nagent:" in example
+    text = example if whole else f"agent: {{name: x, handler: a:b}}\n{example}"
     if "protocols" in text:
         text += "streaming: {async_runs: true}\n"
     (tmp_path / "Dockfile.yaml").write_text(text)

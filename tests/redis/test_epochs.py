@@ -168,3 +168,15 @@ def _assert_gap(event: EncodedEvent, requested: int, first_available: int) -> No
     gap = event.decode()
     assert isinstance(gap, GapEvent), event
     assert (gap.requested, gap.first_available) == (requested, first_available)
+
+
+async def test_what_was_read_while_a_connection_was_lost_is_read_again(
+    backends: Backends, redis_server: RedisServer
+) -> None:
+    async with backends() as backend, backends() as other:
+        log = whole("run", 5)
+        claim = await backend.open_run("run", owner=OWNER, request=b"")
+        await backend.append(claim, log)
+        follower = await other.follow("run", after=0)  # it has read the record, and nothing of the log
+        redis_server.restart()
+        assert_same(await rest(follower), log)

@@ -139,7 +139,7 @@ async def test_two_prefixes_do_not_see_each_other(redis_server: RedisServer) -> 
         return dockfile({"handler": "a:b"}, {"streaming": {"backend": "redis", "redis": redis}})
 
     url = redis_server.url
-    one, other = (event_backend(streaming(url=url, prefix=f"{name}:tested:")) for name in ("blue", "green"))
+    one, other = (event_backend(streaming(url=url, prefix=f"{name}:tested")) for name in ("blue", "green"))
     usual = event_backend(streaming(url=url))
     for backend in (one, other, usual):
         await backend.open()

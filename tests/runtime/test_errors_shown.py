@@ -6,6 +6,8 @@ import logging
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
 
 from .conftest import Live, Serve
 
@@ -57,3 +59,22 @@ def test_an_output_that_does_not_fit_is_not_shown(serve: Serve) -> None:
     for text in (problem["detail"], event["error"]):
         assert text.startswith("the agent's output cannot be sent; the server's log has the details")
     assert problem["code"] == event["code"] == "OUTPUT_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"), [("full", SAID), ("type", "LookupError"), ("none", "the tool failed")]
+)
+def test_the_failure_of_a_tool_that_the_agent_handles(serve: Serve, errors: str, said: str) -> None:
+    @tool
+    def look_up(what: str) -> str:
+        """Look something up."""
+        raise LookupError(SAID)
+
+    call = {"name": "look_up", "args": {"what": "x"}, "id": "1", "type": "tool_call"}
+    chain = RunnableLambda(lambda _: call) | look_up.with_fallbacks([RunnableLambda(lambda _: "as a guess")])
+    live = serve(chain, framework="langchain", expose={"errors": errors})
+    events = live.events()
+    assert [(event["content"], event["error"]) for event in events if event["type"] == "tool_result"] == [
+        (said, True)
+    ]
+    assert events[-1]["output"] == "as a guess"

@@ -176,7 +176,7 @@ def test_spans_of_an_agents_own_in_the_nodes_of_a_graph(serve: Serve) -> None:
     builder.add_edge(START, "think")
     builder.add_edge("think", END)
     live = serve(builder.compile(), framework="langgraph", **OTEL)
-    live.events()
+    live.events({"seen": []})  # a graph that needs a field is not executed with nothing
     execution = span(live, "invoke_agent tested")
     assert below(span(live, "in a node"), execution)
     assert below(span(live, "step think"), execution)

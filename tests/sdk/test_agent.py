@@ -170,3 +170,18 @@ def test_a_chat_keeps_to_the_nodes_and_tags_of_the_dockfile(tmp_path: Any) -> No
         return "".join([event.chunk or "" async for event in agent.stream_chat("hi", serialize=False)])
 
     assert asyncio.run(chat()) == "hello"
+
+
+async def test_invoke_from_plain_code_of_a_graph_with_asynchronous_nodes() -> None:
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"messages": [AIMessage("yes")]}
+
+    builder = StateGraph(MessagesState).add_node(answer).add_edge(START, "answer")
+    for source in (builder.compile(), builder):
+        agent = Agent.load(source)
+        for output in (
+            agent.invoke({"messages": "hi"}),
+            await asyncio.to_thread(agent.invoke, {"messages": "hi"}),
+        ):
+            assert [message.text for message in output["messages"]] == ["hi", "yes"]

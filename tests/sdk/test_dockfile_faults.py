@@ -81,7 +81,7 @@ STREAMING = [
     ),
     ("redis: {url: 'redis://h/first'}", "redis.url: the database is not a number"),
     ("redis: {url: 'redis://h:port'}", "redis.url: the port is not a number"),
-    ("redis: {prefix: mine}", "redis.prefix: expected 1 to 128 letters", "staging:my-agent:"),
+    ("redis: {prefix: 'my agent'}", "redis.prefix: expected 1 to 128 letters", "staging:my-agent"),
     ("redis: {prefix: 'a{b}:'}", "redis.prefix: expected 1 to 128 letters"),
     ("runs: {max_concurrent: 10001}", "runs.max_concurrent: "),
     ("runs: {on_executor_lost: retry}", "runs.on_executor_lost: not a valid", "restart"),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Final, Literal, cast, overload
 
-from langchain_core.language_models import BaseLanguageModel
-from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, MessagesPlaceholder
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
 from langchain_core.runnables.config import ensure_config
 
 from dockrion_events import (
@@ -25,9 +23,13 @@ from ..entrypoint import load_entrypoint
 from ..errors import LoadError
 from ..report import reporter
 from ..stream import EventStream
+from ..threads import run_blocking
+from .asynchronous import needs_event_loop
 from .callbacks import added
 from .handler import EVENTS, runnable_handler
+from .inputs import input_schema, said
 
+_EXECUTING: Final = ("invoke", "ainvoke", "invoke_stream")
 _KINDS: Final = (
     "a Runnable (a chain, a model, RunnableLambda …), or a function without argument that returns one"
 )
@@ -54,6 +56,7 @@ class LangChainAdapter:
     def __init__(self, runnable: Any = None) -> None:
         self.agent_name: str = "chain"
         self._runnable: Runnable[Any, Any] | None = None
+        self._async_only: bool | None = None
         if runnable is not None:
             self.load(runnable)
 
@@ -78,7 +81,7 @@ class LangChainAdapter:
             raise LoadError(f"{shown} is or gave a {kind}; expected {_KINDS}")
         if any(base.__module__.partition(".")[0] == "langgraph" for base in type(found).__mro__):
             raise LoadError(f"{shown} is a graph; its framework is langgraph")
-        self._runnable = found
+        self._runnable, self._async_only = found, None
         self.agent_name = getattr(found, "name", None) or "chain"
 
     def metadata(self) -> dict[str, Any]:
@@ -87,22 +90,27 @@ class LangChainAdapter:
         return {"steps": [step.get_name() for step in steps]}
 
     def chat_payload(self, message: str) -> Any:
-        """Return the message as the model or the prompt that comes first takes it.
+        """Return the message as the runnable takes it; None if it takes no message that is known.
 
-        None where neither comes first, or the prompt has other variables than the one.
+        That is the message itself for a model or anything else that takes a text, and the one variable of a
+        prompt that comes first.
         """
-        first: Any = self._loaded()
-        while isinstance(first, RunnableSequence | RunnableBinding):
-            first = first.first if isinstance(first, RunnableSequence) else first.bound
-        if isinstance(first, BaseLanguageModel):
-            return message
-        if not isinstance(first, BasePromptTemplate) or len(first.input_variables) != 1:
+        return said(self._loaded(), message)
+
+    def input_schema(self) -> dict[str, Any] | None:
+        """Return the JSON Schema of what the runnable takes; None if that cannot be said.
+
+        A subclass that executes in a way of its own may take other payloads, and has none unless it says so.
+        """
+        own = type(self)
+        if any(getattr(own, name) is not getattr(LangChainAdapter, name) for name in _EXECUTING):
             return None
-        name = first.input_variables[0]
-        parts = first.messages if isinstance(first, ChatPromptTemplate) else []
-        if any(isinstance(part, MessagesPlaceholder) and part.variable_name == name for part in parts):
-            return {name: [("user", message)]}
-        return {name: message}
+        return input_schema(self._loaded())
+
+    @property
+    def forgets_threads(self) -> bool:
+        """Whether nothing in the runnable is configurable, such as a history of messages."""
+        return not self._loaded().config_specs
 
     # -- executing -----------------------------------------------------------------------------
 
@@ -114,9 +122,15 @@ class LangChainAdapter:
         context: StreamContext | None = None,
         **options: Any,
     ) -> Any:
-        """Run ``runnable.invoke``."""
-        with context_scope(context or get_current_context() or silent_context()):
-            return self._loaded().invoke(payload, cast("RunnableConfig | None", config), **options)
+        """Run ``runnable.invoke``, or ``ainvoke`` on a loop of its own if a part is asynchronous only."""
+        runnable = self._loaded()
+        context = context or get_current_context() or silent_context()
+        if self._async_only is None:
+            self._async_only = needs_event_loop(runnable)
+        if self._async_only:
+            return run_blocking(lambda: self.ainvoke(payload, config=config, context=context, **options))
+        with context_scope(context):
+            return runnable.invoke(payload, cast("RunnableConfig | None", config), **options)
 
     async def ainvoke(
         self,

@@ -23,7 +23,9 @@ from dockrion_events import (
     TokenEvent,
     ToolCallEvent,
     ToolResultEvent,
+    get_current_context,
 )
+from dockrion_events.way_out import message_or_type
 
 from .callbacks import HIDDEN_TAG, SILENT_TAGS, is_control_flow
 from .speech import MESSAGE_EVENTS, Answer, Sink, Speech, as_it_is_said, first_message
@@ -200,7 +202,9 @@ class RunnableHandler(Speech, BaseCallbackHandler):
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **about: Any) -> Any:
         called = self._tools.pop(run_id, None)
         if called is not None and self._results and not is_control_flow(error):
-            self._sink(ToolResultEvent(*called, str(error) or type(error).__name__, True))
+            context = get_current_context()
+            describe = message_or_type if context is None else context.describe_error
+            self._sink(ToolResultEvent(*called, describe(error), True))
         self._parts.pop(run_id, None)
 
     def _called(self, name: str, inputs: Any, identifier: str | None) -> str | None:

@@ -153,8 +153,10 @@ class LangGraphBackend:
     def _runtime(self, graph: Graph, around: Mapping[str, Any]) -> Runtime[Any]:
         """Return the runtime of the surroundings, or the one LangGraph would begin with, with our writer."""
         found = around.get(RUNTIME_KEY)
-        if not isinstance(found, Runtime):  # LangGraph takes the context of whatever is there
-            found = Runtime(context=getattr(found, "context", None), store=graph.store)
+        if found is None:
+            found = Runtime(store=graph.store)
+        elif not isinstance(found, Runtime):  # LangGraph takes the context and the store of whatever is there
+            found = Runtime(context=getattr(found, "context", None), store=found.store)
         return found.override(stream_writer=self._write) if "custom" in self.modes else found
 
     def _take(self, part: Part) -> None:

@@ -1,4 +1,4 @@
-"""One execution of a graph, driven from an event loop or, where it has to be, from a thread."""
+"""One execution of a graph, driven from an event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final
 from dockrion_events import Exit, StreamContext
 
 from ..report import reporter
-from ..threads import WorkerPool, run_in_thread
 from .backend import LangGraphBackend
 from .surroundings import Graph
 
@@ -16,7 +15,7 @@ INTERRUPT_KEY: Final = "__interrupt__"
 
 
 class Execution:
-    """Runs a graph once; what it reports goes into the exit, and without one nowhere."""
+    """Runs a graph once; what it reports goes into the exit."""
 
     def __init__(
         self,
@@ -25,12 +24,11 @@ class Execution:
         options: dict[str, Any],
         context: StreamContext,
         backend: LangGraphBackend,
-        exit_: Exit | None = None,
+        exit_: Exit,
     ) -> None:
         self._graph = graph
         self._context = context
         self._config = backend.hooked(graph, config, reporter(exit_))
-        self._stopped = False
         self._latest: Any = None
         self._interrupts: list[Any] = []
         # As ``ainvoke`` has it; between two parts the consumer may have the graph wait.
@@ -51,30 +49,6 @@ class Execution:
                     await queue.room()
         finally:
             await parts.aclose()  # type: ignore[attr-defined]  # declared as an iterator only
-        return self._output()
-
-    async def run_apart(self, payload: Any, pool: WorkerPool) -> Any:
-        """Run the graph in a worker thread and return its output.
-
-        A cancelled caller does not wait: the graph stops behind the node that is running.
-        """
-        try:
-            return await run_in_thread(pool, lambda: self._run_sync(payload))
-        finally:
-            self._stopped = True
-
-    def _run_sync(self, payload: Any) -> Any:
-        context = self._context
-        parts = self._graph.stream(payload, self._config, **self._options)
-        try:
-            for mode, data in parts:
-                if self._stopped:
-                    break
-                self._keep(mode, data)
-                if context.queue.crowded:
-                    context.queue.wait_for_room()
-        finally:
-            parts.close()  # type: ignore[attr-defined]  # declared as an iterator only
         return self._output()
 
     def _keep(self, mode: str, data: Any) -> None:

@@ -14,7 +14,6 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.constants import TAG_HIDDEN
 from langgraph.types import StateSnapshot
 
-from ..threads import WorkerPool, run_in_thread
 from .execution import INTERRUPT_KEY
 from .surroundings import Graph, configurable_of
 
@@ -45,24 +44,20 @@ async def read_progress(
     run: str,
     *,
     options: Mapping[str, Any],
-    apart: WorkerPool | None,
 ) -> Progress | None:
     """Return how far ``run`` has got; None where the newest checkpoint of the thread is not its own.
 
     That is so for a run that left none, whatever turns of a conversation the thread holds, and where
     somebody has gone on in the thread since: LangGraph has dropped then what was unfinished.
 
-    ``config`` names the thread; ``options`` are those of the execution. With ``apart`` the checkpoints
-    are read in one of its threads.
+    ``config`` names the thread; ``options`` are those of the execution.
     """
     # A snapshot has the values of the stream's channels; those of the output are wanted.
     view = copy(graph)
     view.stream_channels = options.get("output_keys", graph.output_channels)
 
     async def snapshot(at: RunnableConfig) -> StateSnapshot:
-        if apart is None:
-            return await view.aget_state(at)
-        return await run_in_thread(apart, lambda: view.get_state(at))
+        return await view.aget_state(at)
 
     if configurable_of(graph, config).get("thread_id") is None:
         return None  # LangGraph will say what is missing

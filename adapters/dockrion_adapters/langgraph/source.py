@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import copy_context
@@ -18,30 +18,32 @@ from langgraph.pregel import Pregel
 from dockrion_events import set_current_context
 
 from ..errors import LoadError
+from .factories import Caller, Factory
 from .surroundings import Graph
 
 _KINDS = (
-    "a compiled graph, a StateGraph, an @entrypoint, or a function (with no argument or one, the config) "
-    "that returns one of these or an async context manager of one"
+    "a compiled graph, a StateGraph, an @entrypoint, or a function (with no argument, the config, or a "
+    "ServerRuntime) that returns one of these or an async context manager of one"
 )
 
 
 class GraphSource:
     """Gives the compiled graph of each execution.
 
-    A factory without argument runs once, one that takes the config once for each execution. What
-    it returns is awaited, compiled and entered as needed; an async context manager of a factory
-    without argument stays entered until `aclose`, or until the event loop it was entered on ends.
+    A factory without argument runs once, one that takes the config or a ``ServerRuntime`` once for each
+    execution. What it returns is awaited, compiled and entered as needed; an async context manager of a
+    factory without argument stays entered until `aclose`, or until the event loop it was entered on ends.
     May be used from several threads and event loops. Whatever keeps a graph from being made is a
     `LoadError`.
     """
 
     def __init__(self, target: Any, shown: str) -> None:
         self._shown = shown
-        self._factory: Callable[..., Any] = _no_factory
+        self._factory: Factory | None = None
         self._made_at_first: Any = None
         self._per_execution = False
         self._graph: Graph | None = None
+        self._example: Graph | None = None
         self._held: _Held | None = None
         self._lock = threading.Lock()
         self._opening: Future[None] | None = None
@@ -50,8 +52,8 @@ class GraphSource:
             return
         if isinstance(target, Runnable) or not callable(target) or inspect.isclass(target):
             raise LoadError(f"{shown} is a {_kind(target)}; expected {_KINDS}")
-        self._factory = target
-        self._per_execution = self._takes_config(target)
+        self._factory = Factory(target, shown)
+        self._per_execution = self._factory.per_execution
         if not (self._per_execution or inspect.iscoroutinefunction(target)):
             try:
                 made = target()
@@ -67,14 +69,30 @@ class GraphSource:
         """The graph, where it is there already and the same for every execution."""
         return self._graph if self._held is None or self._held.alive else None
 
+    @property
+    def known(self) -> Graph | None:
+        """The graph, or one that was made to look at; None if none was made yet."""
+        return self.ready or self._example
+
+    async def look(self, config: RunnableConfig, caller: Caller) -> None:
+        """Have a factory of one graph for each execution make one that is only looked at.
+
+        Raises `LoadError`.
+        """
+        if self._per_execution:
+            async with self.graph(config, caller) as graph:
+                self._example = graph
+
     @asynccontextmanager
-    async def graph(self, config: RunnableConfig, *, apart: bool = False) -> AsyncIterator[Graph]:
+    async def graph(
+        self, config: RunnableConfig, caller: Caller, *, apart: bool = False
+    ) -> AsyncIterator[Graph]:
         """Give the graph for one execution.
 
         With ``apart`` an async context manager that nobody has entered is entered for this one
         execution alone; for callers whose event loop does not last.
         """
-        made: Any = await self._make(config) if self._per_execution else await self._open(apart)
+        made: Any = await self._make(config, caller) if self._per_execution else await self._open(apart)
         if isinstance(made, Pregel):
             yield made
             return
@@ -141,7 +159,8 @@ class GraphSource:
         made, self._made_at_first = self._made_at_first, None
         try:
             if made is None:
-                made = self._factory(*arguments)
+                assert self._factory is not None, "the graph was given as an object"
+                made = self._factory(*arguments) if arguments else self._factory({}, Caller(""))
             return await made if inspect.isawaitable(made) else made
         except Exception as error:
             raise self._failed(error) from error
@@ -158,19 +177,6 @@ class GraphSource:
         if not isinstance(made, Pregel):
             raise LoadError(f"{self._shown} gave a {_kind(made)}; expected {_KINDS}")
         return made
-
-    def _takes_config(self, factory: Callable[..., Any]) -> bool:
-        try:
-            parameters = inspect.signature(factory).parameters.values()
-        except (TypeError, ValueError):
-            return False
-        needed = [
-            p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        ]
-        if len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
-            names = ", ".join(p.name for p in needed)
-            raise LoadError(f"{self._shown} takes {names}; a factory has no argument, or one: the config")
-        return bool(needed) or any(p.name == "config" and p.kind is not p.KEYWORD_ONLY for p in parameters)
 
 
 class _Held:
@@ -220,10 +226,6 @@ class _Held:
         async with self._manager as value:
             self._entered.set_result(value)
             await self._leave.wait()
-
-
-def _no_factory() -> None:
-    raise AssertionError("the graph was given as an object")
 
 
 def _needs_loop(made: Any) -> bool:

@@ -40,7 +40,7 @@ _NOT_IN_BASE = re.compile(r"[^!-~]|[?#@\\]")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "*")
 _STREAMINGS = ("sse", "websocket", "none")
 PROTOCOLS = ("a2a",)
-_PREFIX = re.compile(r"[A-Za-z0-9._:-]{0,127}:", re.ASCII)
+_PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _STORE_SCHEMES = (
     "redis",
     "rediss",
@@ -240,8 +240,8 @@ def _store_url(value: Any) -> Any:
 def _store_prefix(value: Any) -> Any:
     if value is not None and not (isinstance(value, str) and _PREFIX.fullmatch(value)):
         raise fault(
-            "expected 1 to 128 letters, digits, '.', '_', '-' and ':', the last of which ends it",
-            hint="for example staging:my-agent:",
+            "expected 1 to 128 letters, digits, '.', '_', '-' and ':'",
+            hint="for example staging:my-agent",
             told=True,
         )
     return value
@@ -306,7 +306,7 @@ StoreURL = Annotated[str, BeforeValidator(_store_url), Field(repr=False), Shown(
 StorePrefix = Annotated[
     str | None,
     BeforeValidator(_store_prefix),
-    Shown("letters, digits, `.`, `_`, `-` and `:`, ending with `:`"),
+    Shown("letters, digits, `.`, `_`, `-` and `:`"),
 ]
 Share = Annotated[
     float, _number, Field(gt=0, le=1, allow_inf_nan=False), Shown("number, more than 0 and at most 1")

@@ -150,7 +150,7 @@ class RedisStore(Section):
     prefix: StorePrefix = Field(
         default=None,
         description="What its keys and channels begin with; `dockrion:` and the agent's name unless given.",
-        examples=["staging:my-agent:"],
+        examples=["staging:my-agent"],
     )
     stream_ttl_seconds: Seconds = Field(default=3600.0, description="How long a run is kept after its end.")
     max_events_per_run: Count = Field(default=10_000, description="How many of its events are kept.")

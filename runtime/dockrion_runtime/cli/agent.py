@@ -64,10 +64,11 @@ def checked_payload(text: str, dockfile: Dockfile) -> Any:
     return unchecked_payload_of(text) if schema is None else payload_of(text, compiled(schema))
 
 
-def check_payload(service: Service, payload: Any) -> None:
-    """Hold a payload against what the agent takes, as the server does. Raises `Failure`."""
+async def check_input(service: Service, payload: Any, config: dict[str, Any]) -> None:
+    """Hold a payload against what the agent takes, as a server does. Raises `Failure`."""
     with refused_as_failure():
         service.check_payload(payload)
+        await service.check_input(payload, config)
 
 
 def run_agent(main: Coroutine[Any, Any, int]) -> int:

@@ -160,13 +160,14 @@ def _secrets(dockfile: Dockfile, env: Mapping[str, str]) -> Check:
 def _agent(dockfile: Dockfile) -> Check:
     name = dockfile.agent.name
 
-    async def start() -> tuple[str, str | None]:
+    async def start() -> tuple[str, str | None, list[str]]:
         service: Service = create_app(dockfile).state.service
-        async with service.agent.lifetime():
-            return service.agent.adapter.framework, memory_note(service, dockfile)
+        agent = service.agent
+        async with agent.lifetime():
+            return agent.adapter.framework, memory_note(service, dockfile), await agent.inspect()
 
     try:
-        framework, note = asyncio.run(start())
+        framework, note, warnings = asyncio.run(start())
     except DockfileError as error:
         first = error.problems[0]
         fix = (
@@ -181,6 +182,8 @@ def _agent(dockfile: Dockfile) -> Check:
             f"{name} cannot start: {describe(error)}",
             "`dockrion validate --verbose` says more",
         )
+    if warnings:
+        return Check("agent", "warning", "; ".join(warnings), "change what the agent asks for")
     if note is not None:
         what, _, fix = note.partition("; ")
         return Check("agent", "warning", f"{name} ({framework}) loads; {what}", fix)

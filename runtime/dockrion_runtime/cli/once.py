@@ -16,7 +16,7 @@ from ..app import create_app
 from ..routes import invocation
 from ..service import Service
 from ..stream import OutputInvalid
-from .agent import check_payload, checked_payload, own_stdout, read_dockfile, run_agent, running
+from .agent import check_input, checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import TRACEBACK_HINT, Failure, Teller, describe
 from .logs import log_to_stderr
 from .printable import escaped_json
@@ -34,7 +34,6 @@ def execute_once(text: str, path: Path, env_file: Path | None, teller: Teller, *
 
         async def main() -> int:
             async with running(app) as service:
-                check_payload(service, data)
                 started = time.monotonic()
                 with waiting("executing the agent"):
                     output = await _output(service, data)
@@ -49,7 +48,8 @@ def execute_once(text: str, path: Path, env_file: Path | None, teller: Teller, *
 async def _output(service: Service, payload: Any) -> bytes:
     request_id = service.new_request_id()
     context = service.context(request_id, watched=False)
-    config = {"configurable": {"thread_id": request_id}}
+    config = service.config("", None, request_id)
+    await check_input(service, payload, config)
     # In a task of its own, so that Ctrl-C does not depend on the agent's consent.
     task = asyncio.ensure_future(outcome_of(lambda: service.agent.call(payload, config, context)))
     try:

@@ -98,7 +98,7 @@ def _dockfile_for(settings: Settings, grace: float | None, teller: Teller) -> Do
 
 def memory_note(service: Service, dockfile: Dockfile) -> str | None:
     """Say that conversations are kept in the memory of one process, where they are."""
-    if not service.agent.forgets_threads:
+    if not service.agent.keeps_threads_in_memory:
         return None
     return (
         f"{dockfile.agent.name} keeps conversations in the memory of each process: another process does not "

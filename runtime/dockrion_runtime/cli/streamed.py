@@ -18,7 +18,7 @@ from dockrion_events import CancelledEvent, EncodedEvent, EventsFilter, StreamCo
 from ..app import create_app
 from ..service import Service
 from ..stream import Execution
-from .agent import check_payload, checked_payload, own_stdout, read_dockfile, run_agent, running
+from .agent import check_input, checked_payload, own_stdout, read_dockfile, run_agent, running
 from .failure import FAILED, INTERRUPTED, TRACEBACK_HINT, Teller
 from .logs import log_to_stderr
 from .view import CODES, View, opened_view
@@ -48,7 +48,6 @@ def stream_here(
 
         async def main() -> int:
             async with running(app) as service:
-                check_payload(service, data)
                 with opened_view(out, json=json) as view:
                     return await _watch(service, data, chosen, view)
 
@@ -64,8 +63,9 @@ async def _watch(service: Service, payload: Any, events_filter: EventsFilter | N
     if events_filter is not None:
         chosen = chosen.with_events(events_filter.allowed)
     context = StreamContext(request_id, events_filter=chosen)
+    config = service.config("", None, request_id)
+    await check_input(service, payload, config)
     service.enter()
-    config = {"configurable": {"thread_id": request_id}}
     execution: Execution[EncodedEvent] = service.execute(payload, config, context, as_encoded)
     last = "cancelled"
     try:

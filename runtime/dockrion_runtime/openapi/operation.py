@@ -68,10 +68,10 @@ def parameter(
     )
 
 
-def header(description: str, schema: dict[str, Any] | None = None) -> OpenAPIHeader:
-    """Return a header that an answer always has."""
+def header(description: str, schema: dict[str, Any] | None = None, *, required: bool = True) -> OpenAPIHeader:
+    """Return a header of an answer; one that is ``required`` is always there."""
     return OpenAPIHeader(
-        description=description, schema=JSONSchema(schema or {"type": "string"}), required=True
+        description=description, schema=JSONSchema(schema or {"type": "string"}), required=required
     )
 
 
@@ -108,10 +108,12 @@ def nothing(description: str) -> OpenAPIResponse:
 
 
 class Describer:
-    """Makes the ``operation_class`` of routes, given what the Dockfile says of all of them."""
+    """Makes the ``operation_class`` of routes, given what the Dockfile says of all of them.
+
+    ``checked`` says whether payloads are held against a schema, or checked by the agent's framework.
+    """
 
     def __init__(self, dockfile: Dockfile, *, checked: bool = False) -> None:
-        """``checked`` says whether payloads are held against a schema."""
         self._auth = dockfile.auth
         self._checked = checked
 

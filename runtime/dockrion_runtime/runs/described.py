@@ -12,7 +12,7 @@ from dockrion_sdk import Dockfile
 
 from ..answers import AcceptedRun, CancelledRun, Run, RunPage
 from ..openapi import Describer, Headers, answer, header, nothing, parameter, stream
-from ..routes import OWN_REQUEST_ID, REQUEST_ID, THREAD_ID
+from ..routes import OWN_REQUEST_ID, REQUEST_ID, THREAD_HEADERS, THREAD_ID
 from .cursor import LONGEST_TIMEOUT
 
 GET: Final = "get_run"
@@ -67,7 +67,7 @@ class RunOperations:
             refusals[400] = (*refusals[400][:-1], "INVALID_RUN_ID", "AMBIGUOUS_RUN")
             told = "The id to give the run. Excludes `Idempotency-Key`."
             parameters.append(parameter("run_id", told, _ID))
-        headers: Headers = {**_LOCATION, **REQUEST_ID}
+        headers: Headers = {**_LOCATION, **REQUEST_ID, **THREAD_HEADERS}
         accepted = answer(AcceptedRun, "The run is accepted.", headers)
         accepted.links = {
             operation: Link(operation_id=operation, parameters={"run_id": "$response.body#/run_id"})

@@ -310,6 +310,8 @@ class Executor:
                 await asyncio.shield(asyncio.create_task(execution.aclose(patience, status=status)))
         if hand_back:
             await self._backend.release(claim)
+        elif _cancelled(claim):
+            await execution.discard()
 
     async def _started(self, record: RunRecord, lost: bool) -> Execution[EncodedEvent] | Event:
         """Return the execution of a run, which has not begun, or the end of one that is not executed."""
@@ -349,7 +351,9 @@ class Executor:
             events = execution.take()
             if events and not await self._append(claim, events, execution):
                 break
-            if not execution.ended:
+            if execution.ended:
+                await execution.discard()  # only now that its end is in the log: nobody resumes it
+            else:
                 if hand_back:
                     return True
                 await execution.wait()

@@ -11,10 +11,14 @@ from dockrion_events.bus.names import run_id_of
 
 
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The HTTP request that a run was accepted by, and the W3C trace context of that."""
+    """The HTTP request that a run was accepted by, and the W3C trace context of that.
+
+    With ``conversation`` the client was given the run's id as the name of a conversation to go on with.
+    """
 
     request_id: str | None = None
     trace: dict[str, str] | None = None
+    conversation: bool = False
 
 
 class RunRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -51,9 +51,11 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     async def create(request: AnyRequest) -> Response[Any]:
         request_id = service.request_id(request)
         payload = await service.payload(request)
-        asked = runs.asked(payload, service.thread_id(request))
+        owner, thread_id = owner_of(request), service.thread_id(request)
+        await service.check_input(payload, service.config(owner, thread_id))
+        asked = runs.asked(payload, thread_id)
         record, new = await runs.create(
-            owner_of(request),
+            owner,
             asked,
             run_id=query(request, "run_id"),
             idempotency_key=header(request, b"idempotency-key"),
@@ -61,7 +63,11 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         run_id = run_id_of(record.key)
         prefix = prefix_of(request.scope)
         location = f"{prefix}/runs/{run_id}"
-        headers = ((b"location", location.encode()), (b"x-request-id", request_id.encode()))
+        headers = (
+            (b"location", location.encode()),
+            (b"x-request-id", request_id.encode()),
+            *service.thread_headers(service.config(owner, thread_id, run_id)),
+        )
         if not new:
             return Answer(shown_run(record, prefix), 200, *headers)
         accepted = AcceptedRun(run_id, record.status, _events_url(prefix, run_id), record.created_at)

@@ -167,9 +167,15 @@ class Runs:
 
     # -- what clients ask for ------------------------------------------------------------------
 
-    def asked(self, payload: dict[str, Any], thread_id: str | None) -> RunRequest:
-        """Return what the current request asks for, and that it is this request that asks."""
-        origin = Origin(current_ids().get("request_id"), self._service.observability.current_trace())
+    def asked(
+        self, payload: dict[str, Any], thread_id: str | None, *, conversation: bool = False
+    ) -> RunRequest:
+        """Return what the current request asks for, and that it is this request that asks.
+
+        Without a ``thread_id``, ``conversation`` says that the run's id is the name of one to its client.
+        """
+        trace = self._service.observability.current_trace()
+        origin = Origin(current_ids().get("request_id"), trace, conversation)
         return RunRequest(payload, thread_id, origin)
 
     async def create(
@@ -308,7 +314,8 @@ class Runs:
         else:
             correlate(run_id=run_id, request_id=origin.request_id)
         service = self._service
-        config = service.config(record.owner, request.thread_id, run_id)
+        thread_id = run_id if origin.conversation else None
+        config = service.config(record.owner, request.thread_id or thread_id, run_id)
         return service.execution(
             request.payload,
             config,
@@ -356,9 +363,10 @@ def event_backend(dockfile: Dockfile, *, owners: int = 1) -> EventBackend:
         from dockrion_events.bus.redis import RedisBackend  # here: who does without needs no driver
 
         redis = streaming.redis
+        prefix = redis.prefix or f"dockrion:{quote(dockfile.agent.name, safe='')}"
         return RedisBackend(
             redis.url,
-            prefix=redis.prefix or f"dockrion:{quote(dockfile.agent.name, safe='')}:",
+            prefix=f"{prefix.removesuffix(':')}:",
             max_events_per_run=redis.max_events_per_run,
             stream_ttl_seconds=redis.stream_ttl_seconds,
             connection_pool_size=redis.connection_pool_size,

@@ -75,7 +75,7 @@ class Session:
             if message.cancel is not None:
                 self._cancel(message.cancel)
             else:
-                self._begin(message)
+                await self._begin(message)
         except Problem as problem:
             await self._line.send([told(problem, request_id)])
 
@@ -89,7 +89,7 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, message: Message) -> None:
+    async def _begin(self, message: Message) -> None:
         service = self._service
         if message.payload is UNSET:
             raise Problem(400, "INVALID_MESSAGE", f"neither payload nor cancel; {_EXPECTED}")
@@ -103,9 +103,10 @@ class Session:
         if len(self._executions) >= AT_ONCE:
             raise Problem(429, "TOO_MANY_REQUESTS", f"this socket has {AT_ONCE} executions already")
         service.check_payload(message.payload)
+        config = service.config(self._owner, message.thread_id)
+        await service.check_input(message.payload, config)
         service.enter()
         try:
-            config = service.config(self._owner, message.thread_id)
             context = service.context(request_id, watched=True)
             execution = service.execute(message.payload, config, context, as_text)
         except BaseException:

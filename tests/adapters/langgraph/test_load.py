@@ -33,7 +33,7 @@ class AClass:
         ({"graph": 1}, "is a dict"),
         (AClass, "class AClass"),
         (RunnableLambda(lambda x: x), "is a RunnableLambda"),
-        (lambda a, b: None, "takes a, b; a factory has no argument, or one: the config"),
+        (lambda a, b: None, "takes a, b; a factory has no argument, or the config"),
         (lambda *, key: None, "takes key"),
         (lambda: 5, "gave a int"),
         (lambda: AClass, "gave a class AClass"),

@@ -6,19 +6,23 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import Command, interrupt
 
-from dockrion_adapters import abandoned_threads
+from dockrion_adapters import WorkerPool, abandoned_threads
 from dockrion_adapters.langgraph import LangGraphAdapter
 from dockrion_events import RunCancelled, get_current_context
 
@@ -171,7 +175,86 @@ async def test_within_a_node_the_surrounding_saver_is_the_one_that_counts() -> N
     assert await around(adapter.ainvoke).ainvoke({"x": 0}, CONFIG) == expected
 
 
-# -- cancellation: a thread stops behind the node that is running ------------------------------------
+async def test_a_synchronous_saver_with_nodes_and_tools_that_are_asynchronous_only(saver: Counting) -> None:
+    @tool
+    async def look_up(word: str) -> str:
+        """Look a word up."""
+        return f"{word}!"
+
+    async def agent(state: MessagesState) -> dict[str, Any]:
+        if isinstance(state["messages"][-1], ToolMessage):
+            return {"messages": [AIMessage(state["messages"][-1].content)]}
+        call = {"name": "look_up", "args": {"word": "hi"}, "id": "1", "type": "tool_call"}
+        return {"messages": [AIMessage("", tool_calls=[call])]}
+
+    builder = StateGraph(MessagesState).add_node(agent).add_node("tools", ToolNode([look_up]))
+    builder.add_edge(START, "agent").add_conditional_edges("agent", tools_condition).add_edge(
+        "tools", "agent"
+    )
+    graph = builder.compile(checkpointer=saver)
+    adapter = LangGraphAdapter(graph)
+    received = await collect(adapter, {"messages": "hi"}, config=CONFIG)
+    assert [message.text for message in output_of(received)["messages"]] == ["hi", "", "hi!", "hi!"]
+    again = await adapter.ainvoke({"messages": "more"}, config=CONFIG)
+    assert [message.text for message in again["messages"]][3:] == ["hi!", "more", "", "hi!", "hi!"]
+    assert graph.checkpointer is saver
+    assert len(graph.get_state(CONFIG).values["messages"]) == 8
+
+
+async def test_without_a_thread_langgraph_says_what_is_missing(saver: Counting) -> None:
+    graph = chain(Numbers, "a").compile(checkpointer=saver)
+    with pytest.raises(ValueError, match="thread_id"):
+        await LangGraphAdapter(graph).ainvoke({"x": 1})
+    with pytest.raises(ValueError, match="thread_id"):
+        await collect(LangGraphAdapter(graph), {"x": 1})
+
+
+async def test_many_conversations_at_once_share_one_synchronous_saver(saver: Counting) -> None:
+    async def node(state: Numbers) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"x": state["x"] + 1, "trail": ["node"]}
+
+    graph = StateGraph(Numbers).add_node("node", node).add_edge(START, "node").compile(checkpointer=saver)
+    adapter = LangGraphAdapter(graph)
+
+    async def talk(place: int) -> list[Any]:
+        config = {"configurable": {"thread_id": str(place)}}
+        return [await adapter.ainvoke({"x": place}, config=config) for _ in range(3)]
+
+    turns = await asyncio.gather(*(talk(place) for place in range(20)))
+    assert [turn[-1] for turn in turns] == [{"x": place + 1, "trail": ["node"] * 3} for place in range(20)]
+
+
+async def test_a_node_reads_and_writes_its_own_thread(saver: Counting) -> None:
+    seen: list[Any] = []
+
+    async def look(state: Numbers, config: RunnableConfig) -> dict[str, Any]:
+        root: Any = {"configurable": {**config["configurable"], "checkpoint_ns": "", "checkpoint_id": None}}
+        seen.append((await graph.aget_state(root)).values["x"])
+        seen.append([one.values["x"] async for one in graph.aget_state_history(root, limit=1)])
+        return {}
+
+    graph = chain(Numbers, "a").add_node("look", look).add_edge("a", "look").compile(checkpointer=saver)
+    await LangGraphAdapter(graph).ainvoke({"x": 1}, config=CONFIG, durability="sync")
+    assert seen == [2, [2]]
+
+
+# -- cancellation: the graph stops after the node that is running -------------------------------------
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[WorkerPool]:
+    """The pool of the loop's threads, as a server sets it: the synchronous nodes run there."""
+    made = WorkerPool()
+    asyncio.get_running_loop().set_default_executor(made)
+    yield made
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+
+
+async def ends(pool: WorkerPool) -> None:
+    """Return when no thread of the pool is left."""
+    with ThreadPoolExecutor(1) as other:
+        await asyncio.get_running_loop().run_in_executor(other, pool.shutdown)
 
 
 class Held:
@@ -210,7 +293,9 @@ class Held:
 
 
 @pytest.mark.parametrize("emits", [False, True])
-async def test_closing_the_stream_stops_the_thread_behind_its_node(saver: Counting, emits: bool) -> None:
+async def test_closing_the_stream_stops_the_graph_after_its_node(
+    saver: Counting, pool: WorkerPool, emits: bool
+) -> None:
     held = Held()
     adapter = LangGraphAdapter(held.graph(saver, emits=emits))
     stream = adapter.invoke_stream({"x": 0}, config=CONFIG)
@@ -220,13 +305,13 @@ async def test_closing_the_stream_stops_the_thread_behind_its_node(saver: Counti
     await stream.aclose()
     assert abandoned_threads() == before + 1
     await held.let_go()
-    await asyncio.to_thread(adapter._threads().shutdown)
+    await ends(pool)
     assert abandoned_threads() == before
     assert held.log.done == ["waiting"]
     assert held.raised == (["RunCancelled"] if emits else [])
 
 
-async def test_cancelling_ainvoke_stops_the_thread_behind_its_node(saver: Counting) -> None:
+async def test_cancelling_ainvoke_stops_the_graph_after_its_node(saver: Counting, pool: WorkerPool) -> None:
     held = Held()
     adapter = LangGraphAdapter(held.graph(saver))
     task = asyncio.create_task(adapter.ainvoke({"x": 0}, config=CONFIG))
@@ -235,5 +320,5 @@ async def test_cancelling_ainvoke_stops_the_thread_behind_its_node(saver: Counti
     with pytest.raises(asyncio.CancelledError):
         await task
     await held.let_go()
-    await asyncio.to_thread(adapter._threads().shutdown)
+    await ends(pool)
     assert held.log.done == ["waiting"]

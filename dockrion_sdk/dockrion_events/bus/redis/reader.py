@@ -117,12 +117,13 @@ class RunReader:
         while True:
             under = self.branches
             events = decoded(await self._request(after, self.top, self._at_once()))
-            if self._still(under) and events:
+            confirmed = self._still(under)  # else it is read again after a look
+            if confirmed and events:
                 return events
             await self.look_now()
             if self.gone or after >= self.top:
                 return []
-            if self._still(under):
+            if confirmed and self._still(under):
                 if self.ended:
                     self.vanish()  # the record is there, and its log is not
                 return []

@@ -101,9 +101,10 @@ class RunsHandler(RequestHandler):
         payload = payload_of(message, self._chat)
         service.check_payload(payload)
         thread_id = message.context_id or None
+        await service.check_input(payload, service.config(call.owner, thread_id))
         bare = RunRequest(payload, thread_id).encode()  # the same message again is another request
         name = hashlib.sha256(message.message_id.encode() + b"\0" + bare).hexdigest()
-        asked = self._runs.asked(payload, thread_id)
+        asked = self._runs.asked(payload, thread_id, conversation=thread_id is None)
         record, _ = await self._runs.create(call.owner, asked, idempotency_key=f"a2a:{name}")
         return record
 
