@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from dockrion_sdk import Dockfile
@@ -62,6 +64,8 @@ class Session:
             return
         if block.language != "text":
             self._printed = None
+        if block.language in ("bash", "console") and "curl" in block.text and shutil.which("curl") is None:
+            pytest.skip("needs curl: apt-get install curl")
         try:
             getattr(self, f"_{block.language}")(block)
         except Exception as error:

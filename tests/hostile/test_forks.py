@@ -137,7 +137,7 @@ def test_a_child_keeps_no_connection_open(tmp_path: Path, how: str, thread: bool
     up(instance)
     try:
         with socket.create_connection(("127.0.0.1", instance.port), timeout=DEADLINE) as idle:
-            idle.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             answer = b""
             while not answer.endswith(b"}"):
                 answer += idle.recv(4096)

@@ -21,12 +21,12 @@ def position(connection: AnyConnection) -> Cursor:
 
     The epoch in ``from_sequence`` is that of the event before: the last one that the client has seen.
     """
+    text = connection.query_params.get("from_sequence")
+    first = Cursor(0) if text is None else _cursor("from_sequence", text)
     # An EventSource that has seen no id may send an empty header: it has seen nothing.
     seen = connection.headers.get("last-event-id")
     if seen:
         return _cursor("Last-Event-ID", seen)
-    text = connection.query_params.get("from_sequence")
-    first = Cursor(0) if text is None else _cursor("from_sequence", text)
     return Cursor(max(first - 1, 0), first.epoch)
 
 
