@@ -75,10 +75,15 @@ class InputCheck:
         """Raise `InputRefused` if the graph would not take ``payload``.
 
         What the thread holds already counts as given. An input that says nothing is refused if the thread
-        waits for an answer, which it would drop. ``state`` is only called if it matters.
+        waits for an answer, which it would drop; so is an answer in the form of LangGraph's server, which a
+        graph that takes anything would take for its input. ``state`` is only called if it matters.
         """
         taken = self._taken
-        if taken is None or payload is None or _is_state_or_command(payload):
+        if payload is None or _is_state_or_command(payload):
+            return
+        if taken is None:
+            if isinstance(payload, dict) and payload.keys() <= {"command"}:
+                await _refuse_if_waiting(state, "the thread waits for an answer, which this input would drop")
             return
         if self._is_root:
             payload = {ROOT: payload}
@@ -87,10 +92,8 @@ class InputCheck:
         given = {name: payload[name] for name in taken.channels if name in payload}
         if not given:
             _refuse_unnoticed(taken, payload)
-            snapshot = await state()
-            if snapshot is not None and snapshot.next:
-                waits = f"it says nothing, and the thread waits for an answer; {_choices(taken)}"
-                raise InputRefused("$", waits)
+            waits = f"it says nothing, and the thread waits for an answer; {_choices(taken)}"
+            await _refuse_if_waiting(state, waits)
         try:
             self._write(given, {})
         except InputRefused:
@@ -115,6 +118,12 @@ def _is_state_or_command(payload: Any) -> bool:
     if isinstance(payload, list | tuple):
         return any(isinstance(item, Command) for item in payload)
     return not isinstance(payload, dict | str | int | float | bool)
+
+
+async def _refuse_if_waiting(state: State, message: str) -> None:
+    snapshot = await state()
+    if snapshot is not None and snapshot.next:
+        raise InputRefused("$", message)
 
 
 def _refuse_unnoticed(taken: Input, payload: dict[str, Any]) -> None:

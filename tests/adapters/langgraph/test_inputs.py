@@ -229,6 +229,24 @@ async def test_what_says_nothing_does_not_reach_a_thread_that_waits(
         assert (await adapter.ainvoke(Command(resume="yes"), config=config))["trail"] == ["yes"]
 
 
+@pytest.mark.parametrize("payload", [{}, {"command": {"resume": "yes"}}])
+async def test_nor_does_it_reach_an_entrypoint_that_waits(payload: Any) -> None:
+    @entrypoint(checkpointer=InMemorySaver())
+    def ask(given: dict[str, Any]) -> Any:
+        CALLED.append("ask")
+        return interrupt("sure?") if given.get("ask") else "no question"
+
+    adapter = LangGraphAdapter(ask)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    assert await refusal(adapter, payload, config) is None
+    await adapter.ainvoke({"ask": True}, config=config)
+    path, told = await refusal(adapter, payload, config) or ("", "")
+    assert (path, told) == ("$", "the thread waits for an answer, which this input would drop")
+    assert CALLED == ["ask"]
+    assert await refusal(adapter, {"ask": False}, config) is None
+    assert await adapter.ainvoke(Command(resume="yes"), config=config) == "yes"
+
+
 async def test_another_turn_is_taken_as_it_is_bare() -> None:
     adapter = LangGraphAdapter(asking(InMemorySaver()))
     config: Any = {"configurable": {"thread_id": "t"}}
