@@ -22,7 +22,11 @@ REPR_LIMIT: Final = 200
 MAX_CELLS: Final = 1_000_000
 """Items of a sequence or cells of a table up to which they are converted; more do not fit into an event."""
 
-_AS_TEXT: Final = ("ipaddress",)  # modules whose values are best shown as their text
+_AS_TEXT: Final = (
+    "bson.objectid", "ipaddress", "pydantic.networks", "pydantic.types", "pydantic_core._pydantic_core",
+    "yarl", "yarl._url", "zoneinfo",
+)  # fmt: skip
+"""Modules whose values are best shown as their text: addresses, ids, and secrets, which hide themselves."""
 
 OWN_METHODS: Final = ("to_dict", "as_dict", "_asdict", "__json__")
 """Methods without arguments by which objects commonly give their own JSON form, the first there is."""
@@ -121,7 +125,7 @@ def _plainly_converted(value: Any) -> Any:
         return dict(value)
     if isinstance(value, Set | deque | range):
         return list(value)
-    return str(value) if kind.__module__ in _AS_TEXT else value
+    return str(value) if any(base.__module__ in _AS_TEXT for base in kind.__mro__) else value
 
 
 def _rows(value: Any, kind: type[Any]) -> Any:

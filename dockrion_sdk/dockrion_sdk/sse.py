@@ -123,7 +123,7 @@ async def _with_error(events: AsyncIterable[Event | str]) -> AsyncIterator[Event
     try:
         async for last in iterator:
             yield last
-    except (Exception, SystemExit) as error:
+    except (Exception, BaseExceptionGroup, SystemExit) as error:
         log.exception("the stream of a response has failed")
         before = _envelope(last) if isinstance(last, str) else last
         if before is None or before.type not in TERMINAL:

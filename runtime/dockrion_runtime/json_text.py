@@ -152,7 +152,7 @@ def decode_json(data: bytes, *, name: str = "the body") -> Any:
 
 
 def _invalid(name: str, data: bytes, error: Exception) -> Problem:
-    if data.startswith(_NO_UTF8):
+    if isinstance(error, UnicodeDecodeError) or data.startswith(_NO_UTF8):
         return Problem(400, "INVALID_JSON", f"{name} is not UTF-8, as JSON has to be")
     return Problem(400, "INVALID_JSON", f"{name} is no valid JSON: {error}")
 

@@ -163,7 +163,7 @@ def _code_of(error: BaseException) -> str | None:
     if not _is_a_models(error, classes):
         return None
     status, message = _status(error), message_of(error)
-    words = [*_own_codes(error), *(kind.__name__ for kind in classes)]
+    words = [*_own_codes(error), *(kind.__name__ for kind in classes if _says_something(kind))]
     if status in (None, 400, 413, 422, 500) and _TOO_LONG.search(message):
         return "CONTEXT_TOO_LONG"
     if status in (None, 400) and _KEY_REFUSED.search(message):
@@ -172,6 +172,11 @@ def _code_of(error: BaseException) -> str | None:
         return _by_status(status)
     named = _named(words)
     return named if named is not None and named != "MODEL_REFUSED_REQUEST" else _by_status(status) or named
+
+
+def _says_something(kind: type[Any]) -> bool:
+    """Whether the name of a class says why a model failed; a file that is not found has no such name."""
+    return kind.__module__ != "builtins" or issubclass(kind, TimeoutError | ConnectionError)
 
 
 def _is_a_models(error: BaseException, classes: Iterable[type[Any]]) -> bool:

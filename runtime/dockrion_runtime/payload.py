@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from typing import Any, Final
 
 from dockrion_sdk.json_schema import Schema, SchemaError, ValidationTimeout
@@ -11,6 +12,11 @@ from .json_text import check_growth, decode_json
 from .problems import Problem
 
 _KINDS: Final = {dict: "an object", list: "an array", str: "a string", type(None): "null", bool: "a boolean"}
+
+_NAMED: Final = {
+    "object": "an object", "array": "an array", "string": "a string", "number": "a number",
+    "integer": "an integer", "boolean": "a boolean", "null": "null",
+}  # fmt: skip
 
 
 def compiled(schema: dict[str, Any] | None) -> Schema | None:
@@ -64,6 +70,11 @@ def check_payload(
     if not isinstance(payload, dict) and (schema is None or schema.takes_objects_only):
         kind = _KINDS.get(type(payload), "a number")
         raise Problem(400, "NOT_AN_OBJECT", f"{name} has to be a JSON object, and it is {kind}")
+    if kinds_only and schema is not None and schema.types is not None and not _is_of(payload, schema.types):
+        kinds = " or ".join(_NAMED[kind] for kind in sorted(schema.types))
+        told = f"has to be {kinds}, and it is {_KINDS.get(type(payload), 'a number')}"
+        errors = [{"path": "$", "message": f"it {told}"}]
+        raise Problem(422, "INVALID_INPUT", f"{name} {told}", errors=errors)
     if schema is not None and not kinds_only:
         try:
             found = faults(schema, payload)
@@ -74,6 +85,13 @@ def check_payload(
             first = found[0]
             detail = f"the payload does not fit the input schema: {first['path']}: {first['message']}"
             raise Problem(422, "INVALID_INPUT", detail, errors=found)
+
+
+def _is_of(value: Any, types: Collection[str]) -> bool:
+    """Say whether a JSON value is of one of these types of JSON Schema."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number" in types or ("integer" in types and value == value // 1)
+    return any(_NAMED[kind] == _KINDS.get(type(value)) for kind in types)
 
 
 def faults(schema: Schema, value: Any) -> list[dict[str, str]]:

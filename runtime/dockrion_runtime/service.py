@@ -219,7 +219,8 @@ class Service:
         thread_id = self.thread_of(config)
         if thread_id is not None:
             return [(b"x-thread-id", thread_id.encode())]
-        if "configurable" in config and self.agent.forgets_threads:
+        configurable = config.get("configurable", {TEMPORARY: True})
+        if TEMPORARY not in configurable and self.agent.forgets_threads:
             return [(b"warning", b'299 dockrion "%b"' % NOTHING_KEPT.encode())]
         return []
 
@@ -251,7 +252,10 @@ class Service:
                     self.check_payload(slot.payload)
                 except Problem:
                     continue
-                self._chat = Chat(**slot._asdict(), keeps_threads=self.agent.keeps_threads)
+                self._chat = Chat(
+                    **slot._asdict(),
+                    keeps_threads=self.agent.keeps_threads and not self.agent.forgets_threads,
+                )
                 break
         return self._chat
 

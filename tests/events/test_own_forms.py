@@ -10,6 +10,7 @@ import ipaddress
 import sqlite3
 import types
 import uuid
+import zoneinfo
 from collections import UserList, UserString
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ import msgspec
 import numpy as np
 import pydantic.v1
 import pytest
+from pydantic import AnyUrl, BaseModel, HttpUrl, SecretStr
 
 from dockrion_events import CustomEvent, EventTooLarge, NotSerialisable, encode_json
 from dockrion_events.encoding import EventEncoder
@@ -156,6 +158,15 @@ def row() -> Any:
         connection.close()
 
 
+class OwnUrl(AnyUrl):
+    pass
+
+
+class Linked(BaseModel):
+    url: HttpUrl
+    key: SecretStr
+
+
 ZONE = datetime.timezone(datetime.timedelta(hours=2))
 FORMS: dict[str, tuple[Callable[[], Any], Any]] = {
     "datetime": (lambda: Moment(2020, 1, 2, 3, 4, 5, 6), "2020-01-02T03:04:05.000006"),
@@ -172,6 +183,13 @@ FORMS: dict[str, tuple[Callable[[], Any], Any]] = {
     "string": (lambda: UserString("a"), "a"),
     "values of a dict": (lambda: {"a": 1}.values(), [1]),
     "namespace": (lambda: types.SimpleNamespace(a=1, _b=2), {"a": 1}),
+    "URL": (lambda: HttpUrl("https://a.example/b"), "https://a.example/b"),
+    "URL, of a class of one's own": (lambda: OwnUrl("https://a.example/b"), "https://a.example/b"),
+    "model with a URL and a secret": (
+        lambda: Linked(url="https://a.example/b", key="hush"),  # type: ignore[arg-type]
+        {"url": "https://a.example/b", "key": "**********"},
+    ),
+    "time zone": (lambda: zoneinfo.ZoneInfo("UTC"), "UTC"),
     "address": (lambda: ipaddress.ip_address("::1"), "::1"),
     "numpy scalar": (lambda: np.float32(1.5), 1.5),
     "numpy date": (lambda: np.datetime64("2020-01-02"), "2020-01-02"),

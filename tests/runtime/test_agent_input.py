@@ -63,12 +63,21 @@ def checked() -> Any:
     return StateGraph(Checked).add_node("a", lambda state: CALLS.append(state)).add_edge(START, "a").compile()
 
 
+@entrypoint()
+def asked(question: str) -> str:
+    return question
+
+
 REFUSED = [
     (talking, {"messages": [{"role": "bot", "content": "x"}]}, "messages.0"),
     (talking, {"command": {"resume": "yes"}}, "$"),
     (talking, {}, "$"),
     (checked, {"question": "?", "count": "many"}, "count"),
     (checked, {"count": 1}, "question"),
+    (lambda: asked, {"question": "?"}, "$"),
+    (lambda: asked, 7, "$"),
+    (lambda: asked, 7.5, "$"),
+    (lambda: asked, ["?"], "$"),
 ]
 
 
@@ -163,11 +172,6 @@ class Hidden(TypedDict):
 
 class Number(TypedDict):
     number: int
-
-
-@entrypoint()
-def asked(question: str) -> str:
-    return question
 
 
 @entrypoint()

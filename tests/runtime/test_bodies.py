@@ -57,9 +57,13 @@ def test_half_a_character_in_a_run(serve: Serve) -> None:
 def test_a_byte_order_mark_does_no_harm(serve: Serve) -> None:
     live = serve(echo)
     assert send(live, b"\xef\xbb\xbf" + b'{"a": 1}').json()["output"] == {"a": 1}
-    refused = send(live, '{"a": 1}'.encode("utf-16"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_another_encoding_is_refused_with_the_reason(serve: Serve, encoding: str) -> None:
+    refused = send(serve(echo), '{"a": "é"}'.encode(encoding))
     assert (refused.status_code, refused.json()["code"]) == (400, "INVALID_JSON")
-    assert "is not UTF-8" in refused.json()["detail"]
+    assert refused.json()["detail"] == "the body is not UTF-8, as JSON has to be"
 
 
 @pytest.mark.parametrize("path", ["/invoke", "/invoke/stream", "/runs"])

@@ -158,6 +158,34 @@ def test_what_a_models_own_client_raises_within_langchain() -> None:
     assert model_failure(raised.value) == ModelFailure("MODEL_RATE_LIMITED", None)
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TimeoutError("no answer"), "MODEL_TIMEOUT"),
+        (ConnectionResetError("lost"), "MODEL_UNAVAILABLE"),
+        (ValueError("api_key must be set"), "MODEL_AUTH"),
+        (ModuleNotFoundError("no tokenizer"), None),
+        (FileNotFoundError("prompt.txt"), None),
+        (PermissionError("cache"), None),
+        (KeyError("choices"), None),
+    ],
+    ids=repr,
+)
+def test_a_bug_within_a_call_of_a_model_is_no_refusal(error: Exception, code: str | None) -> None:
+    class Buggy(BaseChatModel):
+        @property
+        def _llm_type(self) -> str:
+            return "buggy"
+
+        def _generate(self, *args: Any, **kwargs: Any) -> Any:
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        Buggy().invoke("hi")
+    found = model_failure(raised.value)
+    assert (found and found.code) == code
+
+
 SOON = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
 
 

@@ -182,6 +182,21 @@ def test_a_dockfile_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.Mon
         assert app.state.service.dockfile.file == tmp_path / "Dockfile.yaml"
 
 
+@pytest.mark.parametrize("stripped", [True, False])
+def test_a_proxy_may_take_off_the_prefix_of_the_application_that_mounts(stripped: bool) -> None:
+    apps = agents()
+    host = fastapi(apps, True)
+    host.root_path = "/outer"
+    before = "" if stripped else "/outer"
+    with served(host) as client:
+        for path in PATHS:
+            accepted = client.post(f"{before}{path}/runs", json={})
+            assert accepted.headers["Location"].startswith(f"/outer{path}/runs/")
+            document = client.get(f"{before}{path}/docs/openapi.json").json()
+            assert document["servers"] == [{"url": f"/outer{path}"}]
+            assert events(client, "POST", f"{before}{path}/invoke/stream", json={})[-1] == "complete"
+
+
 def test_a_key_opens_a_mounted_agent_and_a_ticket_stays_out_of_sight(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

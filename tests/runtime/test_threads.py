@@ -179,6 +179,28 @@ def test_an_agent_that_keeps_nothing_says_so(
     assert len(told) == 1
 
 
+def test_a_factory_has_a_thread_as_on_langgraphs_server_even_if_its_graph_keeps_nothing(serve: Serve) -> None:
+    factories: list[Any] = []
+    nodes: list[Any] = []
+
+    def made(config: RunnableConfig) -> Any:
+        configurable = config["configurable"]
+        if configurable["__is_for_execution__"]:
+            factories.append(configurable.get("thread_id"))
+        return talking(seen=nodes)
+
+    live = serve(made, framework="langgraph")
+    assert live.get_info()["chat"]["keeps_threads"] is False
+    response = say(live, "a")
+    assert "X-Thread-ID" not in response.headers
+    assert "Warning" not in response.headers
+    say(live, "b")
+    live.events({"text": "c"})
+    assert [thread for thread, _ in nodes] == factories
+    assert len(set(factories)) == 3
+    assert None not in factories
+
+
 def test_an_object_that_gets_the_config_may_keep_what_it_likes(serve: Serve) -> None:
     live = serve(Remembers(), framework="object", **KEYS)
     response = live.post("/invoke", {}, params={"thread_id": "t"}, headers=ADA)

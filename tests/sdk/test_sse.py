@@ -155,6 +155,16 @@ async def test_a_failure_follows_the_last_event(serialize: bool) -> None:
     assert (kind, last["error"], last["sequence"]) == ("event: error", "OSError", 3)
 
 
+async def test_a_group_with_a_cancellation_in_it_is_a_failure_too() -> None:
+    async def failing() -> Any:
+        async for event in HandlerAdapter(agent).invoke_stream({"tokens": 1}):
+            yield event
+            raise BaseExceptionGroup("several", [asyncio.CancelledError(), OSError("lost")])
+
+    data = (await _sent(EventStreamResponse(failing()))).strip().split("data: ")[-1]
+    assert json.loads(data)["details"] == {"exception": "BaseExceptionGroup"}
+
+
 async def _sent(response: Any) -> str:
     body = b""
 

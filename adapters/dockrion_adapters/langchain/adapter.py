@@ -98,7 +98,7 @@ class LangChainAdapter:
         return said(self._loaded(), message)
 
     def input_schema(self) -> dict[str, Any] | None:
-        """Return the JSON Schema of what the runnable takes; None if that cannot be said.
+        """Return the JSON Schema of what the runnable takes; one of any JSON value if that cannot be said.
 
         A subclass that executes in a way of its own may take other payloads, and has none unless it says so.
         """

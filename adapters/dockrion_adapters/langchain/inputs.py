@@ -16,12 +16,13 @@ from langchain_core.runnables import (
     RunnableSequence,
     RunnableWithFallbacks,
 )
-from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.base import RunnableBindingBase, RunnableEachBase
 from langchain_core.runnables.configurable import DynamicRunnable
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.runnables.passthrough import RunnableAssign
 
 TEXT: Final[dict[str, Any]] = {"type": "string"}
+ANYTHING: Final[dict[str, Any]] = {"type": ["object", "array", "string", "number", "boolean"]}
 
 _MESSAGE: Final[dict[str, Any]] = {"type": ["object", "array", "string"]}
 _MESSAGES: Final[dict[str, Any]] = {"type": "array", "items": _MESSAGE}
@@ -46,12 +47,16 @@ def first_of(runnable: Any) -> Any:
             return runnable
 
 
-def input_schema(runnable: Runnable[Any, Any]) -> dict[str, Any] | None:
-    """Return a JSON Schema of what a runnable takes; None if that cannot be said.
+def input_schema(runnable: Runnable[Any, Any]) -> dict[str, Any]:
+    """Return a JSON Schema of what a runnable takes; one of any JSON value if that cannot be said.
 
     LangChain's own says that the values of a prompt are texts, and accepts others; and it knows nothing of
     what is passed on to several runnables side by side.
     """
+    return _known_schema(runnable) or ANYTHING
+
+
+def _known_schema(runnable: Runnable[Any, Any]) -> dict[str, Any] | None:
     first = first_of(runnable)
     if isinstance(first, BaseLanguageModel):
         return _CONVERSATION
@@ -63,8 +68,10 @@ def input_schema(runnable: Runnable[Any, Any]) -> dict[str, Any] | None:
         return {"type": ["string", "object"]}
     if isinstance(first, RunnableAssign):
         return {"type": "object"}
+    if isinstance(first, RunnableEachBase):
+        return {"type": "array"}
     if isinstance(first, RunnableParallel):
-        return _of_all([input_schema(step) for step in first.steps__.values()])
+        return _of_all([_known_schema(step) for step in first.steps__.values()])
     if isinstance(first, RunnableLambda):
         return _of_function(first)
     return None
@@ -125,5 +132,4 @@ def said(runnable: Runnable[Any, Any], message: str) -> Any:
         schema = _of_prompt(first)["anyOf"][0]
         listed = schema["properties"][name].get("type") == "array"
         return {name: [("user", message)]} if listed else {name: message}
-    schema = input_schema(runnable) or {}
-    return message if _takes_text(schema) else None
+    return message if _takes_text(input_schema(runnable)) else None

@@ -36,16 +36,10 @@ from .factories import Caller, User
 from .input_schema import input_schema
 from .inputs import InputCheck, chat_input
 from .progress import marked, read_progress
-from .runtime_context import (
-    context_refusal,
-    default_context,
-    missing_fields,
-    needs_context,
-    with_empty_context,
-)
+from .runtime_context import context_fault, context_refusal, default_context, with_empty_context
 from .savers import LentSaver, Savers
 from .scope import Call, Leftovers, Scope, scoped
-from .source import GraphSource
+from .source import FactoryFailed, GraphSource
 from .surroundings import RUNTIME_KEY, SAVER_KEY, Graph, configurable_of, saver_of
 
 log = logging.getLogger("dockrion")
@@ -162,28 +156,29 @@ class LangGraphAdapter:
     async def inspect(self) -> list[str]:
         """Have a factory make a graph to look at, if it makes one for each execution.
 
-        Returns a warning if the graph asks for a context that no request can give.
+        Returns warnings: that the factory raised, which it may not do for executions, or that no request can
+        give the context that the graph asks for. Raises `LoadError` if the factory makes no graph.
         """
         source = self._loaded()
         if source.known is None:
             try:
                 await source.look(_ensured(None), Caller(self.agent_name, execution=False))
-            except Exception as error:  # noqa: BLE001 - it may have to know who asks
-                log.info("%s: nothing is known of its graph before an execution: %s", self.agent_name, error)
+            except FactoryFailed as error:
+                return [f"{error}; nothing is known of its graph before a request"]
         graph = source.known
-        missing = [] if graph is None else missing_fields(graph.context_schema)
-        if not missing:
+        reason = None if graph is None else context_fault(graph.context_schema)
+        if reason is None:
             return []
-        return [
-            f"{self.agent_name}: {needs_context(missing)}; requests cannot give a context, "
-            "so give these fields defaults"
-        ]
+        return [f"{self.agent_name}: {reason}; requests cannot give a context, so give its fields defaults"]
 
     @property
     def keeps_threads(self) -> bool:
-        """Whether executions with the same ``thread_id`` may belong together; False where nothing is kept."""
-        graph = self._loaded().known
-        return graph is None or bool(graph.checkpointer)
+        """Whether every execution needs a ``thread_id``, even if the caller names none.
+
+        So do the executions of a factory, which may take one without for something else: LangGraph's server
+        gives each execution one.
+        """
+        return self._loaded().per_execution or not self.forgets_threads
 
     @property
     def keeps_threads_in_memory(self) -> bool:
@@ -197,7 +192,8 @@ class LangGraphAdapter:
     @property
     def forgets_threads(self) -> bool:
         """Whether the graph stores nothing under a ``thread_id``."""
-        return not self.keeps_threads
+        graph = self._loaded().known
+        return graph is not None and not graph.checkpointer
 
     async def __aenter__(self) -> Self:
         await self._loaded().open()
@@ -305,8 +301,7 @@ class LangGraphAdapter:
         finished there are not executed again. A run that is finished there, or waits at an interrupt,
         executes nothing and has that as its output. In every other case it begins with the payload.
         """
-        kept = self.keeps_threads
-        config = marked(config, run) if kept else config
+        config = config if self.forgets_threads else marked(config, run)
         return self._stream(
             payload, config, context, events_filter, serialize, options, run=run, resume=resume
         )

@@ -75,6 +75,8 @@ class Factory:
         self._function = function
         self._config, self._runtime = _parameters(function, shown)
         self._store: BaseStore | None = None
+        self.is_evident: bool = self._runtime is not None or _is_config(function, self._config)
+        """Whether its parameters say that it makes graphs; any other single one may as well be a payload."""
 
     @property
     def per_execution(self) -> bool:
@@ -171,6 +173,13 @@ def _parameters(
         )
     named = (p for p in others if p.name == "config" and p.kind is not p.KEYWORD_ONLY)
     return (needed[0] if needed else next(named, None)), runtime
+
+
+def _is_config(function: Any, parameter: inspect.Parameter | None) -> bool:
+    if parameter is None or parameter.name == "config":
+        return True
+    annotation = _hints(function).get(parameter.name, parameter.annotation)
+    return annotation is RunnableConfig or "RunnableConfig" in str(annotation)
 
 
 def _hints(function: Any) -> dict[str, Any]:

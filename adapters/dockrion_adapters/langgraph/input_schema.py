@@ -8,13 +8,16 @@ import json
 from typing import Any, Final
 
 from langgraph.channels.base import BaseChannel
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from typing_extensions import get_type_hints, is_typeddict
 
 from .surroundings import Graph
 
 _MESSAGE_REDUCERS: Final = ("langgraph.graph.message", "langgraph.pregel._messages")
 """The modules of LangGraph's own reducers of messages."""
+
+ROOT: Final = "__root__"
+"""The name of the only channel of a state that has no fields."""
 
 MESSAGES: Final[dict[str, Any]] = {
     "type": "array",
@@ -51,15 +54,34 @@ def input_schema(graph: Graph) -> dict[str, Any] | None:
     if "$ref" in schema:  # a recursive model refers to itself
         schema = {**definitions.get(schema["$ref"].rpartition("/")[2], {}), **schema}
         del schema["$ref"]
+    model = None if builder is None else builder.input_schema
+    if inspect.isclass(model) and issubclass(model, BaseModel):
+        schema = _by_name(model, schema)
     channels = {} if builder is None else builder.channels
     properties: dict[str, Any] = schema.get("properties") or {}
     for name, field in properties.items():
         channel = channels.get(name)
         if (channel is not None and takes_messages(channel)) or _lists_messages(field):
             properties[name] = {**_about(field), **MESSAGES}
-    if _lists_messages(schema):
+    if ROOT in channels and takes_messages(channels[ROOT]):  # one message will do, or its text
+        schema = {**_about(schema), "anyOf": [MESSAGES, MESSAGES["items"], {"type": "string"}]}
+    elif _lists_messages(schema):
         schema = {**_about(schema), **MESSAGES}
     return _pruned(schema) or None
+
+
+def _by_name(model: type[BaseModel], schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a model's schema with its fields by their names: LangGraph's channels have no aliases."""
+    names = {
+        alias: name
+        for name, field in model.model_fields.items()
+        if isinstance(alias := field.validation_alias or field.alias, str)
+    }
+    if not names:
+        return schema
+    properties = {names.get(name, name): field for name, field in (schema.get("properties") or {}).items()}
+    required = [names.get(name, name) for name in schema.get("required") or ()]
+    return {**schema, "properties": properties, **({"required": required} if required else {})}
 
 
 def _by_field(graph: Graph) -> dict[str, Any]:

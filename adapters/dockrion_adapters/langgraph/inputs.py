@@ -15,12 +15,9 @@ from langgraph.types import Command, StateSnapshot
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InputRefused
-from .input_schema import input_schema, takes_messages
+from .input_schema import ROOT, input_schema, takes_messages
 from .runtime_context import missing_fields
 from .surroundings import Graph
-
-ROOT: Final = "__root__"
-"""The name of the only channel of a state that has no fields."""
 
 _REFUSALS: Final = (ValueError, TypeError, NotImplementedError, KeyError)
 """What reducers and schemas raise for values that they do not take."""
@@ -75,10 +72,15 @@ class InputCheck:
         """Raise `InputRefused` if the graph would not take ``payload``.
 
         What the thread holds already counts as given. An input that says nothing is refused if the thread
-        waits for an answer, which it would drop. ``state`` is only called if it matters.
+        waits for an answer, which it would drop; so is an answer in the form of LangGraph's server, which a
+        graph that takes anything would take for its input. ``state`` is only called if it matters.
         """
         taken = self._taken
-        if taken is None or payload is None or _is_state_or_command(payload):
+        if payload is None or _is_state_or_command(payload):
+            return
+        if taken is None:
+            if isinstance(payload, dict) and payload.keys() <= {"command"}:
+                await _refuse_if_waiting(state, "the thread waits for an answer, which this input would drop")
             return
         if self._is_root:
             payload = {ROOT: payload}
@@ -87,10 +89,8 @@ class InputCheck:
         given = {name: payload[name] for name in taken.channels if name in payload}
         if not given:
             _refuse_unnoticed(taken, payload)
-            snapshot = await state()
-            if snapshot is not None and snapshot.next:
-                waits = f"it says nothing, and the thread waits for an answer; {_choices(taken)}"
-                raise InputRefused("$", waits)
+            waits = f"it says nothing, and the thread waits for an answer; {_choices(taken)}"
+            await _refuse_if_waiting(state, waits)
         try:
             self._write(given, {})
         except InputRefused:
@@ -115,6 +115,12 @@ def _is_state_or_command(payload: Any) -> bool:
     if isinstance(payload, list | tuple):
         return any(isinstance(item, Command) for item in payload)
     return not isinstance(payload, dict | str | int | float | bool)
+
+
+async def _refuse_if_waiting(state: State, message: str) -> None:
+    snapshot = await state()
+    if snapshot is not None and snapshot.next:
+        raise InputRefused("$", message)
 
 
 def _refuse_unnoticed(taken: Input, payload: dict[str, Any]) -> None:
@@ -183,7 +189,7 @@ class _Schema:
             ]
             if faults:
                 path = ".".join(map(str, faults[0]["loc"])) or "$"
-                raise InputRefused(path, faults[0]["msg"]) from error
+                raise InputRefused(path, _words(faults[0])) from error
 
 
 def _written(
@@ -237,11 +243,17 @@ def _path(name: str) -> str:
     return "$" if name == ROOT else name
 
 
+def _words(fault: Any) -> str:
+    """Return a fault's message, without what pydantic puts before a validator's own words."""
+    message: str = fault["msg"]
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
 def _told(error: Exception) -> str:
     """Return the first line of an error's own words, without the links that follow."""
     if isinstance(error, ValidationError):
         fault = error.errors()[0]
-        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        return f"{'.'.join(map(str, fault['loc']))}: {_words(fault)}"
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -260,6 +272,8 @@ def chat_input(graph: Graph, message: str) -> Any:
     taken = input_of(graph)
     schema = input_schema(graph) or {}
     properties: dict[str, Any] = schema.get("properties") or {}
+    if taken is not None and ROOT in taken.channels and takes_messages(taken.channels[ROOT]):
+        return said
     if taken is not None and "messages" in taken.channels:
         if takes_messages(taken.channels["messages"]) or _may_hold_messages(properties.get("messages", {})):
             return {"messages": said}

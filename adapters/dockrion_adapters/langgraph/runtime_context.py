@@ -43,8 +43,22 @@ def _required_keys(schema: Any) -> list[str]:
     return [name for name in required if get_origin(hints.get(name)) is not NotRequired]
 
 
-def default_context(graph: Graph, around: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the context to give to LangGraph, which makes an instance of the graph's schema of it.
+def context_fault(schema: Any) -> str | None:
+    """Return why no context can be made of the schema's defaults; None if one can, or none is needed."""
+    missing = missing_fields(schema)
+    if missing:
+        return needs_context(missing)
+    if not _is_made(schema):
+        return None
+    try:
+        schema()
+    except Exception as error:  # noqa: BLE001 - the schema's own code
+        return f"the graph's context_schema cannot be made of its defaults: {type(error).__name__}: {error}"
+    return None
+
+
+def default_context(graph: Graph, around: Mapping[str, Any]) -> Any:
+    """Return the context to give to LangGraph: an instance of the graph's schema, or an empty ``TypedDict``.
 
     None if the graph has no schema, if it runs in the node of a graph that has a context, or if the schema
     cannot be made without values: a graph may do without a context that it declares.
@@ -52,8 +66,19 @@ def default_context(graph: Graph, around: Mapping[str, Any]) -> dict[str, Any] |
     schema = graph.context_schema
     if not inspect.isclass(schema) or _has_context(around):
         return None
-    made = issubclass(schema, BaseModel) or dataclasses.is_dataclass(schema)
-    return {} if is_typeddict(schema) or (made and not missing_fields(schema)) else None
+    if is_typeddict(schema):
+        return {}
+    if not _is_made(schema) or missing_fields(schema):
+        return None
+    try:
+        return schema()
+    except Exception:  # noqa: BLE001 - the schema's own code; `context_fault` says so at the start
+        return None
+
+
+def _is_made(schema: Any) -> bool:
+    """Whether LangGraph makes an instance of the schema."""
+    return inspect.isclass(schema) and (issubclass(schema, BaseModel) or dataclasses.is_dataclass(schema))
 
 
 def with_empty_context(graph: Graph, around: Mapping[str, Any]) -> Runtime[Any] | None:

@@ -82,7 +82,7 @@ async def waits_for_answer(call: Call, output: Any) -> bool:
     graph, options = call.graph, call.options
     before = options.get("interrupt_before", graph.interrupt_before_nodes)
     after = options.get("interrupt_after", graph.interrupt_after_nodes)
-    if not (before or after):
+    if not (before or after) or not call.keeps:
         return False
     return bool((await graph.aget_state(call.config)).next)
 

@@ -27,6 +27,10 @@ _KINDS = (
 )
 
 
+class FactoryFailed(LoadError):
+    """A factory raised, or what it returned could not be entered."""
+
+
 class GraphSource:
     """Gives the compiled graph of each execution.
 
@@ -74,14 +78,30 @@ class GraphSource:
         """The graph, or one that was made to look at; None if none was made yet."""
         return self.ready or self._example
 
+    @property
+    def per_execution(self) -> bool:
+        """Whether a factory makes a graph for each execution."""
+        return self._per_execution
+
     async def look(self, config: RunnableConfig, caller: Caller) -> None:
         """Have a factory of one graph for each execution make one that is only looked at.
 
-        Raises `LoadError`.
+        Raises `FactoryFailed` if the factory raises, which may depend on who asks, and `LoadError` if it
+        makes no graph, or if nothing says that the function is a factory at all.
         """
-        if self._per_execution:
+        if not self._per_execution:
+            return
+        try:
             async with self.graph(config, caller) as graph:
                 self._example = graph
+        except FactoryFailed as error:
+            assert self._factory is not None, "something makes the graphs"
+            if self._factory.is_evident:
+                raise
+            raise LoadError(
+                f"{error}. As a factory of graphs it is called with LangGraph's config; to serve a function "
+                "that takes the payload, name it as agent.handler"
+            ) from error
 
     @asynccontextmanager
     async def graph(
@@ -165,8 +185,8 @@ class GraphSource:
         except Exception as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: Exception) -> LoadError:
-        return LoadError(f"{self._shown} failed: {type(error).__name__}: {error}")
+    def _failed(self, error: Exception) -> FactoryFailed:
+        return FactoryFailed(f"{self._shown} failed: {type(error).__name__}: {error}")
 
     def _compiled(self, made: Any) -> Graph:
         if isinstance(made, StateGraph):

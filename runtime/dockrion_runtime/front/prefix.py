@@ -91,7 +91,11 @@ def _mounted(scope: Scope) -> tuple[str, str]:
         full = unquote(scope["raw_path"].partition(b"?")[0].decode("latin-1")).rstrip("/")
         path = path.rstrip("/")
         return full.removesuffix(path), path or "/"
-    return root, _below(path, root) or path
+    rest = _below(path, root)
+    if rest is None:  # the outermost prefix is a proxy's, which has taken it off
+        outer: Any = scope.get("app_root_path", "")  # Starlette's
+        rest = _below(path, root.removeprefix(outer.rstrip("/")))
+    return root, rest or path
 
 
 def _below(path: str, prefix: str) -> str | None:
@@ -104,6 +108,6 @@ def _below(path: str, prefix: str) -> str | None:
 def _forwarded(headers: Mapping[bytes, bytes]) -> str:
     text = headers.get(FORWARDED_PREFIX, b"").decode("latin-1")
     if not _SEGMENTS.fullmatch(text):
-        told = "X-Forwarded-Prefix: a path such as /agents/mine, each segment with something in it"
+        told = "X-Forwarded-Prefix has to be a path such as /agents/mine, without empty segments"
         raise Problem(400, "INVALID_FORWARDED_PREFIX", told)
     return text.rstrip("/")

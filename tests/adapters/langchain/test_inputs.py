@@ -83,7 +83,12 @@ OBJECTS: list[tuple[Any, list[Any]]] = [
     (RunnableLambda(counted), [{}, {"a": 1}]),
     (RunnablePassthrough.assign(n=itemgetter("m")) | TWO | MODEL, [{"topic": "x", "m": 3}]),
 ]
-UNKNOWN = [RunnableLambda(anything), RunnableLambda(lambda given: given), RunnablePassthrough()]
+UNKNOWN = [
+    RunnableLambda(anything),
+    RunnableLambda(lambda given: given),
+    RunnablePassthrough(),
+    {"topic": RunnablePassthrough(), "n": RunnableLambda(lambda given: len(given))} | TWO | MODEL,
+]
 REFUSED: list[tuple[Any, Any]] = [
     (MODEL, {"messages": []}),
     (MODEL, 5),
@@ -132,10 +137,15 @@ async def test_what_it_refuses_the_schema_refuses(runnable: Any, payload: Any) -
 
 
 @pytest.mark.parametrize("runnable", UNKNOWN, ids=range(len(UNKNOWN)))
-def test_of_what_takes_anything_nothing_is_said(runnable: Any) -> None:
-    adapter = LangChainAdapter(runnable)
-    assert adapter.input_schema() is None
-    assert adapter.chat_payload("hi") is None
+@pytest.mark.parametrize("payload", ["hi", ["hi"], {"a": 1}, 7, 7.5, True])
+def test_what_may_take_anything_is_refused_nothing_and_offers_no_chat(runnable: Any, payload: Any) -> None:
+    validator(runnable).validate(payload)
+    assert LangChainAdapter(runnable).chat_payload("hi") is None
+
+
+def test_what_is_executed_for_each_item_takes_a_list() -> None:
+    validator(RunnableLambda(shout).map()).validate(["a", "b"])
+    assert LangChainAdapter(RunnableLambda(shout).map()).invoke(["a", "b"]) == ["A", "B"]
 
 
 def test_invoke_executes_what_is_asynchronous_only() -> None:
@@ -147,7 +157,7 @@ def test_a_history_decides_by_itself_what_it_takes() -> None:
     with pytest.warns(LangChainDeprecationWarning):
         chain = RunnableWithMessageHistory(MODEL, lambda session_id: None)  # type: ignore[arg-type, return-value]
     adapter = LangChainAdapter(chain)
-    assert adapter.input_schema() is None
+    validator(chain).validate("hi")
     assert not adapter.forgets_threads
     assert LangChainAdapter(MODEL).forgets_threads
 

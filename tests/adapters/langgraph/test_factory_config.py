@@ -217,9 +217,26 @@ async def test_a_factory_that_cannot_be_looked_at_can_still_execute() -> None:
         return graph()
 
     adapter = LangGraphAdapter(picky)
-    await adapter.inspect()
+    (warning,) = await adapter.inspect()
+    assert "failed: KeyError: 'tenant'" in warning
     assert adapter.input_schema() is None
     assert await adapter.ainvoke({"x": 1}, config={"configurable": {"tenant": "a"}}) == DONE
+
+
+async def test_a_function_that_makes_no_graph_is_refused_before_the_first_request() -> None:
+    def echo(payload: dict[str, Any]) -> dict[str, Any]:
+        return {"echo": payload}
+
+    with pytest.raises(LoadError, match=" gave a dict; expected a compiled graph"):
+        await LangGraphAdapter(echo).inspect()
+
+
+async def test_a_function_of_a_payload_that_fails_on_a_config_is_refused_with_what_to_do() -> None:
+    def shout(payload: dict[str, Any]) -> str:
+        return str(payload["message"]).upper()
+
+    with pytest.raises(LoadError, match=r" failed: KeyError: 'message'\..*name it as agent\.handler"):
+        await LangGraphAdapter(shout).inspect()
 
 
 @pytest.mark.parametrize(

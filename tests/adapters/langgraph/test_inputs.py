@@ -18,7 +18,7 @@ from langgraph.func import entrypoint
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.managed import RemainingSteps
 from langgraph.types import Command, interrupt
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from typing_extensions import TypedDict
 
 from dockrion_adapters import ChecksInput, DescribesInput, InputRefused, Inspects
@@ -229,6 +229,24 @@ async def test_what_says_nothing_does_not_reach_a_thread_that_waits(
         assert (await adapter.ainvoke(Command(resume="yes"), config=config))["trail"] == ["yes"]
 
 
+@pytest.mark.parametrize("payload", [{}, {"command": {"resume": "yes"}}])
+async def test_nor_does_it_reach_an_entrypoint_that_waits(payload: Any) -> None:
+    @entrypoint(checkpointer=InMemorySaver())
+    def ask(given: dict[str, Any]) -> Any:
+        CALLED.append("ask")
+        return interrupt("sure?") if given.get("ask") else "no question"
+
+    adapter = LangGraphAdapter(ask)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    assert await refusal(adapter, payload, config) is None
+    await adapter.ainvoke({"ask": True}, config=config)
+    path, told = await refusal(adapter, payload, config) or ("", "")
+    assert (path, told) == ("$", "the thread waits for an answer, which this input would drop")
+    assert CALLED == ["ask"]
+    assert await refusal(adapter, {"ask": False}, config) is None
+    assert await adapter.ainvoke(Command(resume="yes"), config=config) == "yes"
+
+
 async def test_another_turn_is_taken_as_it_is_bare() -> None:
     adapter = LangGraphAdapter(asking(InMemorySaver()))
     config: Any = {"configurable": {"thread_id": "t"}}
@@ -419,6 +437,43 @@ def test_the_schema_is_the_graphs_own() -> None:
     assert schema_of(of(Full))["properties"]["sources"] == {
         "items": {"type": "string"}, "title": "Sources", "type": "array",
     }  # fmt: skip
+
+
+def test_the_fields_of_a_model_have_the_names_that_the_graph_takes() -> None:
+    class Aliased(BaseModel):
+        model_config = ConfigDict(populate_by_name=True)
+        question: str = Field(alias="q")
+        count: int = 1
+
+    adapter = LangGraphAdapter(of(Aliased))
+    schema = adapter.input_schema()
+    assert schema is not None
+    assert (set(schema["properties"]), schema["required"]) == ({"question", "count"}, ["question"])
+    assert adapter.chat_payload("hi") == {"question": "hi"}
+
+
+@pytest.mark.parametrize("payload", [[], [{"role": "user", "content": "hi"}], "hi"])
+async def test_a_state_that_is_a_list_of_messages_takes_one_of_them_too(payload: Any) -> None:
+    adapter = LangGraphAdapter(of(Annotated[list, add_messages]))
+    for given in (payload, {"role": "user", "content": "hi"}):
+        Draft202012Validator(adapter.input_schema()).validate(given)
+        assert await refusal(adapter, given) is None
+        await adapter.ainvoke(given)
+    assert adapter.chat_payload("hi") == [{"role": "user", "content": "hi"}]
+
+
+async def test_the_words_of_a_validator_are_its_own() -> None:
+    class Either(BaseModel):
+        a: str | None = None
+
+        @field_validator("a")
+        @classmethod
+        def known(cls, value: str | None) -> str | None:
+            if value == "x":
+                raise ValueError("x is taken")
+            return value
+
+    assert await refusal(LangGraphAdapter(of(Either)), {"a": "x"}) == ("a", "x is taken")
 
 
 def test_a_typed_dict_requires_nothing() -> None:

@@ -159,6 +159,22 @@ async def test_what_no_request_can_give_is_a_warning(schema: Any) -> None:
         assert await LangGraphAdapter(graph).inspect() == []
 
 
+async def test_a_schema_that_refuses_its_own_defaults_is_a_warning_and_does_not_stop_the_graph() -> None:
+    @dataclass
+    class Refuses:
+        user: str | None = None
+
+        def __post_init__(self) -> None:
+            if self.user is None:
+                raise ValueError("user must be set")
+
+    adapter = LangGraphAdapter(graph_of(Refuses))
+    (warning,) = await adapter.inspect()
+    assert "context_schema cannot be made of its defaults: ValueError: user must be set" in warning
+    await adapter.ainvoke({"x": 1})
+    assert SEEN == [None]
+
+
 async def test_with_a_checkpointer_and_from_a_factory() -> None:
     def make(config: Any) -> Any:
         return graph_of(Plain, checkpointer=InMemorySaver())
