@@ -45,7 +45,12 @@ def assemble(
     )
     if not dockfile.streaming.async_runs:
         return service, None
-    runs = Runs(service, event_backend(dockfile, owners=owners), id_generator(dockfile), executing=executing)
+    runs = Runs(
+        service,
+        lambda: event_backend(dockfile, owners=owners),
+        id_generator(dockfile),
+        executing=executing,
+    )
     service.runs = runs
     return service, runs
 

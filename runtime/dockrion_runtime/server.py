@@ -113,7 +113,8 @@ class Server(ForkSafeServer):
             await self._service.idle_within(SETTLING_SECONDS)
             if executing := self._service.executing:
                 hint = "; press Ctrl-C again to stop now" if self._signal == signal.SIGINT else ""
-                log.info("shutting down: %d executions have up to %g s to end%s", executing, grace, hint)
+                what = "1 execution has" if executing == 1 else f"{executing} executions have"
+                log.info("shutting down: %s up to %g s to end%s", what, grace, hint)
         try:
             await self._service.drain(grace)
         except Exception:

@@ -37,7 +37,7 @@ class House:
         file = dockfile(key, {"streaming": {"async_runs": True, **sections}})
         service, _ = assemble(file, {}, executing=False)
         self.backend = backend
-        self.runs = Runs(service, backend, id_generator(file), executing=False)
+        self.runs = Runs(service, lambda: backend, id_generator(file), executing=False)
         self._executors: list[Executor] = []
 
     def executor(self, on_lost: str = "fail", *, slots: int = 8, lease: float = LEASE) -> Executor:

@@ -219,3 +219,19 @@ def test_a_key_opens_a_mounted_agent_and_a_ticket_stays_out_of_sight(
     requests = [record.getMessage() for record in caplog.records if record.name == "uvicorn.access"]
     assert requests
     assert not any(ticket in request for request in requests)
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["direct", "runs"])
+async def test_an_application_is_started_more_than_once(runs: bool) -> None:
+    """As a client of tests does that enters its lifespan in each test."""
+    given = {"handler": f"{agent_module(agent=talk)}:agent"}
+    app = create_app(dockfile(given, {"streaming": {"async_runs": runs}}))
+    for _ in range(2):
+        async with app.lifespan():
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                assert (await client.post("/invoke", json={})).status_code == 200
+                if runs:
+                    accepted = await client.post("/runs", json={})
+                    events = await client.get(accepted.json()["events_url"])
+                    assert "event: complete" in events.text

@@ -79,7 +79,12 @@ class Runs:
     """
 
     def __init__(
-        self, service: Service, backend: EventBackend, new_id: IdGenerator, *, executing: bool = True
+        self,
+        service: Service,
+        make_backend: Callable[[], EventBackend],
+        new_id: IdGenerator,
+        *,
+        executing: bool = True,
     ) -> None:
         settings = service.dockfile.streaming
         self._service = service
@@ -89,22 +94,37 @@ class Runs:
         self._subscribers: set[Subscriber] = set()
         self._nobody_follows = asyncio.Event()
         self._nobody_follows.set()
-        self.backend = backend
-        self.executor: Executor | None = None
-        if executing:
-            self.executor = Executor(
-                backend,
-                self,
-                max_concurrent=settings.runs.max_concurrent,
-                lease_seconds=settings.runs.lease_seconds,
-                on_lost=settings.runs.on_executor_lost,
-                meter=service.observability.meter,
-            )
+        self._make_backend = make_backend
+        self._executing = executing
+        self._closed = False
+        self.backend, self.executor = self._made()
+
+    def _made(self) -> tuple[EventBackend, Executor | None]:
+        backend = self._make_backend()
+        if not self._executing:
+            return backend, None
+        settings = self._settings.runs
+        executor = Executor(
+            backend,
+            self,
+            max_concurrent=settings.max_concurrent,
+            lease_seconds=settings.lease_seconds,
+            on_lost=settings.on_executor_lost,
+            meter=self._service.observability.meter,
+        )
+        return backend, executor
 
     # -- life ----------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Connect to the store and begin to execute. Raises `BackendUnavailable`."""
+        """Connect to the store and begin to execute. Raises `BackendUnavailable`.
+
+        After `close` it begins anew: an application is started again and again where its tests do that. Runs
+        that were kept in memory are gone by then.
+        """
+        if self._closed:
+            self._closed = False
+            self.backend, self.executor = self._made()
         for line in await self.backend.open():
             log.warning("%s", line)
         if self.executor is not None:
@@ -152,9 +172,8 @@ class Runs:
         """Return what renews leases while the loop is blocked; None where others cannot take runs over."""
         if self.executor is None or not self.backend.durable:
             return None
-        dockfile = self._service.dockfile
         return LeaseKeeper(
-            lambda: event_backend(dockfile),
+            self._make_backend,
             self.executor.claims,
             lease_seconds=self._settings.runs.lease_seconds,
             longest=self._settings.events.max_run_duration,
@@ -162,6 +181,7 @@ class Runs:
 
     async def close(self) -> None:
         """Let go of the store."""
+        self._closed = True
         await self.drain(0.0)
         await self.backend.close()
 
