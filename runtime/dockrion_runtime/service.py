@@ -29,6 +29,7 @@ from dockrion_sdk.json_schema import SchemaError, ValidationTimeout
 
 from .answers import Chat, Readiness, RunsInfo
 from .edge import Edge
+from .json_text import decode_value
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
@@ -351,7 +352,7 @@ class Service:
         if self._output is None:
             return
         try:
-            found = faults(self._output, msgspec.json.decode(encode_json(output)))
+            found = faults(self._output, decode_value(encode_json(output)))
         except ValidationTimeout:
             raise OutputInvalid("$: checking it against the schema took too long") from None
         if found:
