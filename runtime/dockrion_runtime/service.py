@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
-import msgspec
 from litestar import Request
 
 from dockrion_adapters import (
