@@ -5,6 +5,7 @@ All of this looks at the bytes before anything is decoded, by operations that ru
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -35,6 +36,22 @@ _LONE_SURROGATE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
+
+
+def read_float(text: str) -> float:
+    """Return a number of a JSON text. Raises `ValueError` where it is beyond what a float can hold.
+
+    A decoder's ``float_hook``: by itself msgspec needs up to 8 microseconds for a number such as ``1e308``,
+    a hundred times as long as for others.
+    """
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("Number out of range")
+    return value
+
+
+decode_value: Final = msgspec.json.Decoder(float_hook=read_float).decode
+"""Return the value of a JSON text in linear time. Raises `msgspec.DecodeError`, `RecursionError`."""
 
 
 class Shape(NamedTuple):
@@ -138,7 +155,7 @@ def decode_json(data: bytes, *, name: str = "the body") -> Any:
     JavaScript cuts texts between the halves. Raises `Problem` 400 where it is no JSON.
     """
     try:
-        return msgspec.json.decode(data)
+        return decode_value(data)
     except RecursionError:
         raise Problem(400, "INVALID_JSON", f"{name} is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -146,7 +163,7 @@ def decode_json(data: bytes, *, name: str = "the body") -> Any:
         if mended == data:
             raise _invalid(name, data, error) from None
     try:
-        return msgspec.json.decode(mended)
+        return decode_value(mended)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(name, mended, error) from None
 

@@ -59,12 +59,28 @@ def handling(handler: Handler) -> Iterator[None]:
         return
     before = {sig: signal.signal(sig, handler) for sig in stop_signals()}
     _handlers.append(handler)
+    _handled.update(before)
     try:
         yield
     finally:
-        _handlers.remove(handler)
+        with suppress(ValueError):  # this is a forked child
+            _handlers.remove(handler)
+        _handled.clear()
         for sig, old in before.items():
             signal.signal(sig, old)
+
+
+def retake_signals() -> None:
+    """Take the signals back whose handlers an agent has replaced: nothing else would end the process.
+
+    Called on the event loop now and then; it does nothing outside of `handling`.
+    """
+    if not _handlers or threading.current_thread() is not threading.main_thread():
+        return
+    for sig in _handled:
+        if signal.getsignal(sig) is not _handlers[-1]:
+            signal.signal(sig, _handlers[-1])
+            log.warning("the agent has replaced the handler of %s; the server's own is set again", sig.name)
 
 
 class Ending:
@@ -182,6 +198,8 @@ async def _cancel_rest() -> int:
 # -- forks ---------------------------------------------------------------------------------------
 
 _handlers: list[Handler] = []
+_handled: set[signal.Signals] = set()
+"""The signals that the last of `_handlers` takes."""
 
 
 def _forked() -> None:
@@ -189,6 +207,7 @@ def _forked() -> None:
     if not _handlers:
         return
     _handlers.clear()
+    _handled.clear()
     signal.set_wakeup_fd(-1)
     for sig in stop_signals():
         signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)

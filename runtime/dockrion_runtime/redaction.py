@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _SHORTEST: Final = 4  # shorter values would blot out ordinary words
 _SHORTEST_GUESSED: Final = 6
 _SHORTEST_BASE64: Final = 8
+_SHORTEST_LINE: Final = 8
 
 _LONGEST_TEXT: Final = 256 * 1024
 """Characters of a text that are looked through; of a longer one its middle is left out."""
@@ -40,16 +43,25 @@ _ORDINARY_VALUES: Final = frozenset(
     {"true", "false", "enabled", "disabled", "required", "default", "optional"}
 )
 
+_NAMES: Final = (
+    r"(?:password|passwd|pwd|passphrase|secret|api[_-]?key|(?:access|account|private|signing)[_-]?key"
+    r"|sharedaccesskey|(?:access|auth|bearer|id|refresh|security|session)[_-]?token|credential)s?"
+)
 _ASSIGNED: Final = re.compile(
-    r"""(\b(?:password|passwd|pwd|secret|api[_-]?key|access[_-]?key|accountkey|sharedaccesskey|auth[_-]?token)"""
-    r"""(?:=["']?|["']\s*:\s*["']))([^\s"'&;,]{4,})""",
+    rf"""({_NAMES}\\{{0,3}}["']?\s?[:=]\s?b?\\{{0,3}}(["']))((?:(?!\\{{0,3}}\2)[^\r\n]){{4,1024}})"""
+    rf"""|({_NAMES}(?:=|["']\s*:\s*))([^\s"'&;,\\]{{4,}})|([?&;]sig=)([^\s"'&;,]{{4,}})""",
     re.IGNORECASE,
 )
-"""``password=…`` and ``"password": "…"``."""
+"""``db_password=…``, ``"password": "…"``, ``clientSecret: '…'``, and the signature in Azure's URLs."""
+
+_IN_NAMES: Final = ("passw", "pwd", "passphrase", "secret", "key", "token", "credential", "sig=")
+"""One of these is in whatever `_ASSIGNED` finds."""
 
 _PASSWORD_IN_URL: Final = re.compile(
-    r"""(?<=://)(?:([^\s/?#@:"'<>]{0,256}):[^\s/?#"'<>]{1,1024}@|[^\s/?#@:"'<>]{16,256}@)"""
+    r"""(?<=://)(?:([^\s/?#@:"'<>]{0,256}):(?![0-9]{1,5}(?:[/?#]|$))[^\s"'<>]{1,1024}@"""
+    r"""|[^\s/?#@:"'<>]{16,256}@)"""
 )
+"""The password may hold ``/``, ``?`` and ``#`` that nobody has encoded; a port is no password."""
 
 _KEYS: Final = re.compile(
     r"\bsk-[\w-]{12,}"  # OpenAI, Anthropic, OpenRouter, DeepSeek
@@ -57,6 +69,7 @@ _KEYS: Final = re.compile(
     r"[-_][A-Za-z0-9_-]{16,}"
     r"|\b[rs]k_(?:live|test)_[A-Za-z0-9]{10,}"  # Stripe
     r"|(?<![\w-])eyJ[\w-]{10,}\.[\w-]{4,}(?:\.[\w-]*)?"  # JSON Web Tokens
+    r"|\bSG\.[\w-]{16,}\.[\w-]{16,}"  # SendGrid
     r"|\bAIza[\w-]{30,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # Google, AWS
     r"|(?<=\bBearer )[\w.~+/-]{6,}=*|(?<=\bBasic )[A-Za-z0-9+/_-]{8,}=*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*",
@@ -69,7 +82,8 @@ class Redactor:
     """Replaces known secret values, as they are or encoded, and what has a secret's form, by ``***``."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        known = {value for value in values if len(value) >= _SHORTEST}
+        parts = {part for value in values for part in (value, value.strip(), *_lines(value))}
+        known = {part for part in parts if len(part) >= _SHORTEST}
         forms = {form for value in known for form in _forms(value)}
         self._forms = sorted(forms, key=len, reverse=True)
         self._longest = len(self._forms[0]) if self._forms else 0
@@ -88,15 +102,28 @@ class Redactor:
         for form in self._forms:
             text = text.replace(form, "***")
         text = _PASSWORD_IN_URL.sub(_without_password, text)
-        return _ASSIGNED.sub(r"\1***", _KEYS.sub("***", text))
+        text = _KEYS.sub("***", text)
+        lowered = text.lower()
+        if any(word in lowered for word in _IN_NAMES):  # most texts have none, and the search is slow
+            text = _ASSIGNED.sub(_without_value, text)
+        return text
+
+
+def _lines(value: str) -> list[str]:
+    """Return the lines of a value that are no ordinary words: a text may show one of them only."""
+    return [line for line in map(str.strip, value.splitlines()) if len(line) >= _SHORTEST_LINE]
 
 
 def _without_password(found: re.Match[str]) -> str:
     return "***@" if found[1] is None else f"{found[1]}:***@"
 
 
+def _without_value(found: re.Match[str]) -> str:
+    return f"{found[1] or found[4] or found[6]}***"
+
+
 def _forms(value: str) -> Iterator[str]:
-    """Yield a secret as it is, and as URLs, quoted texts and base64 spell it."""
+    """Yield a secret as it is, and as URLs, HTML, quoted texts, bytes, hex and base64 spell it."""
     quoted = {quote(value, safe=""), quote(value), quote_plus(value)}
     yield from (
         value,
@@ -107,8 +134,12 @@ def _forms(value: str) -> Iterator[str]:
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
         json.dumps(json.dumps(value))[3:-3],
+        html.escape(value),
+        unicodedata.normalize("NFC", value),
+        unicodedata.normalize("NFD", value),
     )
     data = value.encode("utf-8", "surrogateescape")
+    yield from (repr(data)[2:-1], data.hex(), data.hex().upper())
     for before in range(3):  # where it begins within a group of three bytes is the neighbours' doing
         coded = base64.b64encode(b"\0" * before + data).decode()
         # The first and the last characters hold bits of what stands around.
@@ -172,4 +203,4 @@ def _passwords(name: str, value: str) -> Iterator[str]:
         yield proper
         yield unquote(proper)
     for found in _ASSIGNED.finditer(value):
-        yield found[2]
+        yield found[3] or found[5] or found[7]

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
-import msgspec
 from litestar import Request
 
 from dockrion_adapters import (
@@ -29,6 +28,7 @@ from dockrion_sdk.json_schema import SchemaError, ValidationTimeout
 
 from .answers import Chat, Readiness, RunsInfo
 from .edge import Edge
+from .json_text import decode_value
 from .observability import Observability
 from .observability.correlation import correlate
 from .observability.meter import Kind
@@ -355,7 +355,7 @@ class Service:
         if self._output is None:
             return
         try:
-            found = faults(self._output, msgspec.json.decode(encode_json(output)))
+            found = faults(self._output, decode_value(encode_json(output)))
         except ValidationTimeout:
             raise OutputInvalid("$: checking it against the schema took too long") from None
         if found:

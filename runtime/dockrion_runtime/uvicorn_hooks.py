@@ -124,6 +124,7 @@ class Protocol(HttpToolsProtocol):
     def _leave(self) -> None:
         """Let go of what leads back to here: in a circle, all of it would wait for the garbage collector."""
         self._answering = self._answered = self.current = self.guard = None
+        self.pipeline.clear()
         self.cycle = self.scope = None  # type: ignore[assignment]  # as before a request
 
     @property
@@ -202,11 +203,23 @@ class Protocol(HttpToolsProtocol):
     def _look_at_memory(self) -> None:
         """Count what is held for requests that nobody reads yet; refuse the client if all hold too much."""
         held = self._fed + (len(self.cycle.body) if self.cycle is not None else 0) + self._queued_bytes()
+        answering = self._answering if self._is_answering() else None
+        if answering is not None:
+            held += _head_bytes(answering)
         if held != self._charged:
             self._charge(held)
-            if self._edge.buffered > BUFFERED_BYTES and held > 2 * REQUEST_BYTES and not self.flow.asked:
+            over = self._edge.buffered > BUFFERED_BYTES and held > 2 * REQUEST_BYTES
+            if over and not self._is_asked_for_body():
                 self._edge.refuse("buffered", "too much is being received at once; clients are refused")
-                self._refuse(overloaded("too much is being received; try again in a moment"))
+                if answering is not None and (self._in_head or self.pipeline or answering.response_started):
+                    self.transport.abort()  # its requests would be kept until it reads what is sent to it
+                else:
+                    self._refuse(overloaded("too much is being received; try again in a moment"))
+
+    def _is_asked_for_body(self) -> bool:
+        """Say whether what arrives is the body that somebody waits for, who has been let in."""
+        cycle = self.cycle
+        return self.flow.asked and not self.pipeline and cycle is not None and cycle.more_body
 
     def _charge(self, held: int) -> None:
         self._edge.buffered += held - self._charged
@@ -312,12 +325,7 @@ class Protocol(HttpToolsProtocol):
         """About the bytes of the requests that wait for the answers before them."""
         if not self.pipeline:
             return 0
-        return sum(
-            [
-                REQUEST_BYTES + len(cycle.body) + sum([len(value) for _, value in cycle.scope["headers"]])
-                for cycle, _ in self.pipeline
-            ]
-        )
+        return sum([REQUEST_BYTES + len(cycle.body) + _head_bytes(cycle) for cycle, _ in self.pipeline])
 
     def _is_full(self) -> bool:
         waiting = len(self.pipeline)
@@ -435,6 +443,13 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self._set_deadline(LINGER_SECONDS, self.transport.abort)
         self.transport.write_eof()
+
+
+def _head_bytes(cycle: RequestResponseCycle) -> int:
+    """Return about how many bytes a request's head takes: its URL is kept as a whole and in parts."""
+    scope = cycle.scope
+    url = 3 * len(scope["raw_path"]) + 2 * len(scope["query_string"])
+    return url + sum([len(name) + len(value) for name, value in scope["headers"]])
 
 
 class Connection:

@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Final, Protocol, Self
 
 from .observability.meter import Buckets
+from .process import retake_signals
 
 BEAT_SECONDS: Final = 0.1
 """How often the loop gives a sign of life, and how often the thread looks for it."""
@@ -87,6 +88,7 @@ class LoopWatch:
         now = self._loop.time()
         self._lag.add(max(0.0, now - self._due))
         self._beats += 1
+        retake_signals()
         self._due = now + BEAT_SECONDS
         self._timer = self._loop.call_at(self._due, self._beat)
 

@@ -26,7 +26,7 @@ MARGIN = 1.5
 """For the machine: the test's own look, and the teardown of a process by the kernel."""
 
 AGENT = """
-import asyncio, atexit, concurrent.futures, multiprocessing, pathlib, subprocess, sys, threading, time
+import asyncio, atexit, concurrent.futures, multiprocessing, pathlib, signal, subprocess, sys, threading, time
 
 here = pathlib.Path(__file__).parent
 forked = multiprocessing.get_context("fork")
@@ -72,6 +72,11 @@ async def handle(payload, context):
         atexit.register(never)
     elif kind == "finaliser":
         globals()["stubborn"] = Stubborn()
+    elif kind == "signals replaced":
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sig, lambda *_: None)
+    elif kind == "signals ignored":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif kind == "printing":
         threading.Thread(target=lambda: [print("x" * 1000) for _ in iter(int, 1)]).start()
     here.joinpath("started").touch()
@@ -245,6 +250,14 @@ def test_a_worker_ends_in_time(tmp_path: Path, shared_redis: RedisServer, kind: 
             ends(worker)
         finally:
             worker.kill()
+
+
+@pytest.mark.parametrize("kind", ["signals replaced", "signals ignored"])
+def test_an_agent_cannot_keep_the_signals(tmp_path: Path, kind: str) -> None:
+    with serving(tmp_path) as instance:
+        call(instance.port, {"kind": kind})
+        wait_for(lambda: "the server's own is set again" in instance.log.read_text(), "the warning")
+        ends(instance)
 
 
 def test_an_idle_server_ends_soon_whatever_its_grace(tmp_path: Path) -> None:

@@ -57,6 +57,35 @@ def test_many_clients_that_read_nothing(locked: Target) -> None:
     watch.check()
 
 
+LONG = "x" * 60_000
+ASSET = "/docs/assets/swagger-ui-bundle.js"
+HEADS = {
+    "a name": request("GET", ASSET, f"{LONG}: 1"),
+    "a value": request("GET", ASSET, f"X: {LONG}"),
+    "a query": request("GET", f"{ASSET}?{LONG}"),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_heads_of_many_clients_that_read_nothing_are_not_kept(unlocked: Target, kind: str) -> None:
+    """The answers are large enough to fill what the kernel keeps for a client."""
+    batch = HEADS[kind] * 12
+    before = unlocked.metric("dockrion_connections_refused_total", reason="buffered")
+    with Watch(unlocked) as watch:
+        clients = [unlocked.connect(receive_buffer=4096) for _ in range(250)]
+        sent = [0] * len(clients)
+
+        def refused() -> bool:
+            for number, client in enumerate(clients):
+                sent[number] += send(client, batch[sent[number] : sent[number] + 65536], 0)
+            return unlocked.metric("dockrion_connections_refused_total", reason="buffered") > before
+
+        until(refused)
+    for client in clients:
+        client.close()
+    watch.check(latency=2.0, held=0.2)  # the kernel copies the answers, of over a mebibyte each
+
+
 def bodies(client: socket.socket) -> Iterator[Any]:
     file = client.makefile("rb")
     while True:

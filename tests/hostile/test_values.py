@@ -58,6 +58,8 @@ def joined(name: str, items: Iterator[str]) -> bytes:
 BODIES: dict[str, Callable[[], bytes]] = {
     "numbers": lambda: repeated("a", b"1"),
     "floats": lambda: repeated("a", b"1.5"),
+    "large floats": lambda: repeated("a", b"1e308"),
+    "tiny floats": lambda: repeated("a", b"1e-320"),
     "empty objects": lambda: repeated("a", b"{}"),
     "empty arrays": lambda: repeated("a", b"[]"),
     "small objects": lambda: repeated("a", b'{"a":1}'),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import time
+import unicodedata
 from collections.abc import Callable
+from typing import Literal
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -48,6 +51,9 @@ FORMS: dict[str, Callable[[str], str]] = {
     "repr": lambda secret: repr(secret)[1:-1],
     "json": lambda secret: json.dumps(secret)[1:-1],
     "in a url": lambda secret: f"amqp://u:{secret}@host/",
+    "bytes": lambda secret: repr(secret.encode())[2:-1],
+    "hex": lambda secret: secret.encode().hex(),
+    "html": html.escape,
     "basic": lambda secret: "Basic " + base64.b64encode(b"user:" + secret.encode()).decode(),
 }
 
@@ -89,11 +95,32 @@ def test_base64_is_recognised_wherever_the_secret_begins(redact: Redactor, befor
         ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc_def", "token ***"),
         ("host=db password=s3cr3tive user=me", "host=db password=*** user=me"),
         ('{"password": "s3cr3tive", "user": "me"}', '{"password": "***", "user": "me"}'),
+        ("db_password=s3cr3tive", "db_password=***"),
+        ("PGPASSWORD=s3cr3tive psql", "PGPASSWORD=*** psql"),
+        ("{'db_password': 's3cr3,t ive', 'port': 5}", "{'db_password': '***', 'port': 5}"),
+        ("connect(password=b's3cr3tive')", "connect(password=b'***')"),
+        (r'{"e": "{\"password\": \"s3cr3tive\"}"}', r'{"e": "{\"password\": \"***\"}"}'),
+        ("clientSecret: 's3cr3tive'", "clientSecret: '***'"),
+        ("GET /x?access_token=s3cr3tive&a=1", "GET /x?access_token=***&a=1"),
+        ("GET /x?sv=1&sig=s3cr3tive%3D&a=1", "GET /x?sv=1&sig=***&a=1"),
+        ("postgres://me:un/kno#wn?1@db/x", "postgres://me:***@db/x"),
         ("no password was given", "no password was given"),
+        ("max_tokens=4096 and secretary: 'anna'", "max_tokens=4096 and secretary: 'anna'"),
     ],
 )
 def test_what_looks_like_a_secret_is_left_out(text: str, told: str) -> None:
     assert Redactor([])(text) == told
+
+
+def test_a_line_of_a_secret_and_a_secret_without_its_line_end_are_recognised() -> None:
+    redact = Redactor(["first-line-1\nsecond-line-2\n", "short1\n"])
+    assert redact("a second-line-2, and short1") == "a ***, and ***"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_secret_is_recognised_however_its_letters_are_composed(form: Literal["NFC", "NFD"]) -> None:
+    redact = Redactor(["pässwörd-1"])
+    assert redact(f"<{unicodedata.normalize(form, 'pässwörd-1')}>") == "<***>"
 
 
 def test_ordinary_variables_are_no_secrets() -> None:

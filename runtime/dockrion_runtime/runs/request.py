@@ -9,6 +9,8 @@ import msgspec
 from dockrion_events.bus import RunRecord
 from dockrion_events.bus.names import run_id_of
 
+from ..json_text import read_float
+
 
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """The HTTP request that a run was accepted by, and the W3C trace context of that.
@@ -41,7 +43,7 @@ def _number(text: str) -> int | float:
     return int(value) if value.is_integer() else value
 
 
-_decode = msgspec.json.Decoder(RunRequest).decode
+_decode = msgspec.json.Decoder(RunRequest, float_hook=read_float).decode
 _decode_canonical = msgspec.json.Decoder(float_hook=_number).decode
 
 

@@ -28,7 +28,7 @@ from msgspec import UNSET
 from dockrion_events import CancelledEvent, HeartbeatEvent, as_text, encode_json
 from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 
-from ..json_text import check_growth, whole_characters
+from ..json_text import check_growth, read_float, whole_characters
 from ..observability.correlation import correlate
 from ..problems import Problem, problem_body
 from ..service import Service
@@ -50,7 +50,7 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     cancel: str | None = None
 
 
-_decode = msgspec.json.Decoder(Message).decode
+_decode = msgspec.json.Decoder(Message, float_hook=read_float).decode
 
 
 class Session:
