@@ -47,7 +47,7 @@ async def test_the_plug_is_pulled_and_nothing_is_lost(
     await expect(page.locator(".resumes")).to_contain_text("0 lost, 0 duplicated")
     assert len(asked) == 2
     assert asked[0] is None
-    assert int(asked[1] or 0) > 10  # it went on behind what it had
+    assert int((asked[1] or "0").split(".")[0]) > 10  # it went on after what it had
     assert await page.locator(".words").inner_text() == "".join(f"{number} " for number in range(200))
     assert await sequences(page) == [str(number) for number in range(1, 203)]
 

@@ -53,9 +53,9 @@ async def test_faults_stand_at_their_fields(page: Page, serve: Serve, artefacts:
     await page.get_by_label("tags 1", exact=True).fill("x")
     await page.get_by_role("button", name="Run", exact=True).click()
     for path, fault in (
-        ("query", "'no' is too short"),
+        ("query", '"no" is shorter than'),
         ("limit", "0 is less than"),
-        ("filter.tags.0", "'x' is"),
+        ("filter.tags.0", '"x" is'),
     ):
         control = page.locator(f'[data-path="{path}"]')
         await expect(control).to_have_attribute("aria-invalid", "true")

@@ -61,7 +61,7 @@ async def test_a_socket_executes_and_cancels(page: Page, serve: Serve) -> None:
     ]
     frames = await page.evaluate(TALK, [messages, "long"])
     [problem] = [frame for frame in frames if frame["type"] == "problem"]
-    assert (problem["problem"]["code"], problem["problem"]["status"]) == ("INVALID_MESSAGE", 400)
+    assert (problem["problem"]["code"], problem["problem"]["status"]) == ("NOT_AN_OBJECT", 400)
     short, long = (
         [frame for frame in frames if frame.get("request_id") == name] for name in ("short", "long")
     )

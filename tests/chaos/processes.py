@@ -114,9 +114,11 @@ def project(
     streaming = {"async_runs": True, **sections.pop("streaming", {})}
     if redis is not None:
         streaming = {"backend": "redis", **streaming, "redis": {"url": redis, **streaming.get("redis", {})}}
+    given = sections.pop("agent", {})
+    entry = {} if "entrypoint" in given else {"handler": "agent:handle"}
     dockfile = {
         "version": "1.0",
-        "agent": {"name": name, "handler": "agent:handle"} | sections.pop("agent", {}),
+        "agent": {"name": name, **entry, **given},
         "expose": {"host": "127.0.0.1", **sections.pop("expose", {})},
         "streaming": streaming,
         **sections,

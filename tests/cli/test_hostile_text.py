@@ -37,7 +37,10 @@ def handle(payload, context):
 
 @pytest.fixture
 def project(dockrion: Any) -> Any:
-    text = "agent: {name: tested, handler: agent:handle}\nstreaming: {async_runs: true}\n"
+    text = (
+        "agent: {name: tested, handler: agent:handle}\n"
+        "streaming: {async_runs: true}\nexpose: {errors: full}\n"
+    )
     dockrion.project({"agent.py": AGENT, "Dockfile.yaml": text})
     return dockrion
 

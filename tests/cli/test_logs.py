@@ -55,7 +55,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("style", ["auto", "json"])
 def test_for_programs(dockrion: Any, style: str) -> None:
-    agent(dockrion, f"observability: {{logs: {style}}}")
+    agent(dockrion, f"observability: {{logs: {style}}}\nexpose: {{errors: full}}")
     with dockrion.run(env={"API_TOKEN": SECRET}) as served:
         failed = served.post("/invoke", {"fail": True}, headers={"X-Request-ID": "order:7"})
         assert failed.json()["detail"] == "ValueError: wrong ***"
@@ -136,7 +136,7 @@ def test_a_run_has_its_own_id_and_that_of_its_request(dockrion: Any, shared_redi
     assert (asked["run_id"], asked["request_id"]) == ("one", "order:8")
 
 
-def test_what_uvicorn_says_is_one_of_the_records(dockrion: Any) -> None:
+def test_a_malformed_request_is_one_of_the_records(dockrion: Any) -> None:
     agent(dockrion, "")
     with dockrion.run(env={"API_TOKEN": SECRET}) as served:
         host, _, port = served.url.removeprefix("http://").rpartition(":")
@@ -145,4 +145,5 @@ def test_what_uvicorn_says_is_one_of_the_records(dockrion: Any) -> None:
             assert connection.recv(1000).startswith(b"HTTP/1.1 400")
         served.stop()
         (told,) = records(served.err)
-    assert (told["logger"], told["level"]) == ("uvicorn.error", "warning")
+    assert (told["logger"], told["level"]) == ("dockrion", "warning")
+    assert told["event"] == "malformed requests are refused"

@@ -178,7 +178,7 @@ def test_it_ends_in_time_whatever_the_agent_does(dockrion: Any, wait_until: Any)
         served.process.send_signal(signal.SIGTERM)
         assert "event: cancelled" in response.read().decode()
         assert served.process.wait(10) == 0
-        assert "did not end in time, and ends with the process: agents: 1" in served.err.read_text()
+        assert "with the process" in served.err.read_text()  # the server says so, or the thread that ends it
 
 
 def serving_pids(served: Any) -> set[int]:

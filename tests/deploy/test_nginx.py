@@ -86,16 +86,23 @@ def test_a_client_that_leaves_is_noticed(front: Front, version: str, tmp_path: P
         until(stopped.exists, "the end of the agent")
 
 
+def number(cursor: str) -> str:
+    """Return the sequence in an id, without the epoch that follows it on Redis."""
+    return cursor.partition(".")[0]
+
+
 @VERSIONS
 def test_a_run_is_followed_from_where_a_client_was(front: Front, version: str) -> None:
     with front.client(version) as client:
         run = client.post("/runs", json={}).json()
         with _stream(client, "GET", run["events_url"]) as source:
             seen = [(event.event, event.id) for event in source.iter_sse() if event.event != "heartbeat"]
+        last = seen[-1][1]
+        seen = [(kind, number(cursor)) for kind, cursor in seen]
         assert seen == [("started", "1"), ("token", "2"), ("token", "3"), ("complete", "4")]
         with _stream(client, "GET", run["events_url"], headers={"Last-Event-ID": "2"}) as source:
-            assert [event.id for event in source.iter_sse()] == ["3", "4"]
-        ended = client.get(run["events_url"], headers={"Last-Event-ID": "4"})
+            assert [number(event.id) for event in source.iter_sse()] == ["3", "4"]
+        ended = client.get(run["events_url"], headers={"Last-Event-ID": last})
         assert (ended.status_code, ended.content) == (204, b"")
 
 

@@ -265,6 +265,11 @@ class Watch:
         self._bystander = Bystander()
 
     @property
+    def noise(self) -> float:
+        """The longest that the bystander took, in seconds: so long the machine was busy."""
+        return self._bystander.worst
+
+    @property
     def growth(self) -> int:
         return self.peak - self._before
 
@@ -298,7 +303,7 @@ class Watch:
         """Assert that it cost no more: bytes of memory, seconds for ``/health``, seconds at a stretch."""
         assert not self.failures, self.failures[:3]
         assert self.answered > 0
-        noise = self._bystander.worst
+        noise = self.noise
         told = f"/health took {self.worst * 1000:.0f} ms, and a bystander {noise * 1000:.0f} ms"
         assert self.worst <= latency + noise, told
         assert self.held <= held, f"the event loop was held for {self.held * 1000:.0f} ms"

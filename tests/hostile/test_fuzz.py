@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from .cases import cases, mutated
-from .fuzz import fuzz
+from .fuzz import AGENT, fuzz
 from .support import serving
 
 SEED = 20
@@ -17,7 +17,7 @@ SECONDS = 120.0
 
 @pytest.mark.timeout(SECONDS + 60)
 def test_nothing_that_is_sent_hurts_the_server(tmp_path: Path) -> None:
-    with serving(tmp_path, keys=True, a2a=True) as target:
+    with serving(tmp_path, agent=AGENT, keys=True, a2a=True) as target:
         outcome = fuzz(target, SEED, SECONDS)
     assert not outcome.faults, f"{outcome}\n" + "\n".join(outcome.faults)
     assert outcome.sent.total() > 300, outcome

@@ -58,7 +58,10 @@ class Schema:
             "pattern_options": regex_options(LARGEST_PROGRAM),
             "offline": True,
         }
-        check_references(document)
+        try:
+            check_references(document)
+        except RecursionError:
+            raise SchemaError((), "is nested too deeply") from None
         plain = self._compile(document)  # with the engine's own keywords, which say where the schema is wrong
         keywords: dict[str, type] = {}
         if any("pattern" in schema for _, schema in subschemas(document)):

@@ -6,6 +6,7 @@ It logs a traceback for each of them, and repeats what it could not read in the 
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Final
 
 import msgspec
@@ -23,12 +24,29 @@ _ORDINARY: Final = 2048
 """Bytes of an answer that may stay as it is."""
 
 
+QUIET_SECONDS: Final = 60.0
+"""How long the SDK's other lines of one kind are left out after one of them was logged."""
+
+
 class _Short(logging.Filter):
-    """Drops the tracebacks of malformed requests, whose clients are told; shortens what is left."""
+    """Drops the tracebacks of malformed requests, whose clients are told; shortens what is left.
+
+    Of each kind of line there is one a minute: who sends what is malformed does not fill the log.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.msg in _MALFORMED:
             return False
+        kind = f"{record.name} {record.msg}"[:100]
+        now = time.monotonic()
+        if now - self._logged.get(kind, -QUIET_SECONDS) < QUIET_SECONDS:
+            return False
+        if len(self._logged) < 100:  # the SDK's own formats, of which there are a few
+            self._logged[kind] = now
         if isinstance(record.args, tuple):
             record.args = tuple(shortened(arg) if isinstance(arg, str) else arg for arg in record.args)
         return True
@@ -38,7 +56,7 @@ _FILTER: Final = _Short()
 
 
 def silence_tracebacks() -> None:
-    """Let the SDK log malformed requests in a line each; again is as well."""
+    """Let the SDK log malformed requests in a line a minute. Idempotent."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_FILTER)
 
