@@ -210,7 +210,7 @@ def test_runs_on_a_page(serve: Serve) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_LIMIT")
     assert "from 1 to 2" in answer.json()["detail"]
     assert value(live, PROBLEMS, status="400") == 1
-    parameters = live.get("/openapi.json").json()["paths"]["/runs"]["get"]["parameters"]
+    parameters = live.get("/docs/openapi.json").json()["paths"]["/runs"]["get"]["parameters"]
     (limit,) = [one["schema"] for one in parameters if one["name"] == "limit"]
     assert (limit["maximum"], limit["default"]) == (2, 2)
 
@@ -245,7 +245,7 @@ def test_threads_for_synchronous_code(serve: Serve, hanging: tuple[Any, threadin
     with abandoned(live, release):
         answer = live.post("/invoke")
         assert (answer.status_code, answer.json()["code"]) == (503, "OVERLOADED")
-        assert "all 1 worker threads" in answer.json()["detail"]
+        assert "no worker thread left" in answer.json()["detail"]
         assert value(live, "dockrion_abandoned_threads") == 1
         assert value(live, "dockrion_abandoned_threads_limit") == 1
         assert value(live, PROBLEMS, status="503") == 1
@@ -263,3 +263,23 @@ def test_abandoned_threads(serve: Serve, hanging: tuple[Any, threading.Event]) -
         assert (answer.status_code, answer.json()["status"]) == (503, "too many abandoned threads")
         assert value(live, "dockrion_abandoned_threads_limit") == 1
     assert live.get("/ready").status_code == 200
+
+
+def test_events_of_a_run_that_are_kept(serve: Serve) -> None:
+    async def talk(payload: Any, context: Any) -> None:
+        for _ in range(20):
+            await context.emit_token("x")
+
+    live = serve(
+        talk, expose=EVERYTHING, streaming={**RUNS, "memory": {"max_events_per_run": 5, "max_bytes": 1 << 20}}
+    )
+    run = live.post("/runs").json()["run_id"]
+    live.eventually(lambda: live.get(f"/runs/{run}").json()["status"] == "completed")
+    assert '"type":"gap"' in live.get(f"/runs/{run}/events?from_sequence=1").text
+    assert value(live, "dockrion_gaps_total") == 1
+    with connect(f"ws://127.0.0.1:{live.port}/runs/{run}/ws?from_sequence=1") as client:
+        assert json.loads(client.recv(DEADLINE))["type"] == "gap"
+    assert value(live, "dockrion_gaps_total") == 2
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": run}}
+    assert "result" in live.post("/a2a", asked, headers={"A2A-Version": "1.0"}).json()
+    assert value(live, "dockrion_gaps_total") == 3
