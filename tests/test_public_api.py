@@ -30,7 +30,7 @@ ADAPTERS = """
     DescribesInput DescribesItself Drawable Driver EventStream GraphEdge GraphNode HandlerAdapter HasLifetime
     InputRefused Inspects LangChainAdapter
     LangGraphAdapter LangGraphBackend LoadError MissingExtra NoWorkerThreads ObjectAdapter Resumes
-    StreamingAdapter UnknownFramework WorkerPool abandoned_threads adapter_of as_stream
+    StreamingAdapter UnknownFramework UsesThreads WorkerPool abandoned_threads adapter_of as_stream
     available_frameworks get_adapter load_entrypoint register_adapter
 """
 

@@ -22,6 +22,7 @@ from .base import (
     Inspects,
     Resumes,
     StreamingAdapter,
+    UsesThreads,
 )
 from .detect import adapter_of
 from .driver import Driver
@@ -76,6 +77,7 @@ __all__ = [
     "Resumes",
     "StreamingAdapter",
     "UnknownFramework",
+    "UsesThreads",
     "WorkerPool",
     "abandoned_threads",
     "adapter_of",

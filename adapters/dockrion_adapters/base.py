@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Literal, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypedDict, runtime_checkable
 
 from dockrion_events import EventsFilter, StreamContext
+
+if TYPE_CHECKING:
+    from .threads import WorkerPool
 
 OWNER: Final = "dockrion_owner"
 """Key of ``config["configurable"]``: whose the thread is. Only for adapters with ``scopes_threads``."""
@@ -153,6 +156,14 @@ class ChecksInput(Protocol):
         does not hold payloads against `DescribesInput.input_schema` as well, but for the JSON types that
         the schema allows at its root.
         """
+
+
+@runtime_checkable
+class UsesThreads(Protocol):
+    """Optional: an adapter that executes synchronous code in worker threads of its own choice."""
+
+    def use_threads(self, pool: WorkerPool) -> None:
+        """Use the threads of ``pool``. Called at most once, before anything is executed."""
 
 
 @runtime_checkable

@@ -8,7 +8,16 @@ from typing import Any
 
 from dockrion_events import Exit, StreamContext
 
-from .base import Adapter, AsyncAdapter, ChecksInput, HasLifetime, Inspects, Resumes, StreamingAdapter
+from .base import (
+    Adapter,
+    AsyncAdapter,
+    ChecksInput,
+    HasLifetime,
+    Inspects,
+    Resumes,
+    StreamingAdapter,
+    UsesThreads,
+)
 from .stream import EventStream, as_stream
 from .threads import WorkerPool, run_in_thread
 
@@ -22,6 +31,8 @@ class Driver:
     def __init__(self, adapter: Adapter, pool: WorkerPool | None = None) -> None:
         self.adapter: Adapter = adapter
         self.pool: WorkerPool = pool or WorkerPool()
+        if isinstance(adapter, UsesThreads):  # of its own: what else runs in threads must not wait for agents
+            adapter.use_threads(WorkerPool(self.pool.size))
         self._asynchronous = adapter if isinstance(adapter, AsyncAdapter) else None
         self._streaming = adapter if isinstance(adapter, StreamingAdapter) else None
         self._checking = adapter if isinstance(adapter, ChecksInput) else None

@@ -187,6 +187,10 @@ class HandlerAdapter:
             raise LoadError("no handler is loaded; call load() first")
         return self._handler
 
+    def use_threads(self, pool: WorkerPool) -> None:
+        """Execute synchronous code in the threads of ``pool``; without this in a pool of its own."""
+        self._pool = pool
+
     def _call(self, payload: Any, context: StreamContext) -> Any:
         handler = self._loaded()
         if self._context_parameter is None:

@@ -197,6 +197,10 @@ class ObjectAdapter:
             return await run_in_thread(self._threads(), lambda: method.output(result, context))
         return result
 
+    def use_threads(self, pool: WorkerPool) -> None:
+        """Execute synchronous code in the threads of ``pool``; without this in a pool of its own."""
+        self._pool = pool
+
     def _threads(self) -> WorkerPool:
         if self._pool is None:
             self._pool = WorkerPool()

@@ -35,7 +35,7 @@ class WorkerPool(ThreadPoolExecutor):
 
     def __init__(self, max_workers: int = MAX_THREADS) -> None:
         super().__init__(max_workers, thread_name_prefix=THREAD_NAMES)
-        self._size = max_workers
+        self.size: int = max_workers
         _pools.add(self)
 
     @property
@@ -47,9 +47,9 @@ class WorkerPool(ThreadPoolExecutor):
         context = get_current_context()
         if context is None:
             return super().submit(fn, *args, **kwargs)
-        if len(_working) >= self._size and self.abandoned >= self._size:
+        if len(_working) >= self.size and self.abandoned >= self.size:
             raise NoWorkerThreads(
-                f"all {self._size} worker threads are held by cancelled code that has not returned"
+                f"all {self.size} worker threads are held by cancelled code that has not returned"
             )
         return super().submit(self._tracked, context, fn, args, kwargs)
 
@@ -71,7 +71,7 @@ def _forked() -> None:
     """
     _working.clear()
     for pool in list(_pools):
-        WorkerPool.__init__(pool, pool._size)
+        WorkerPool.__init__(pool, pool.size)
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks

@@ -14,15 +14,15 @@ from litestar.types import Scope
 CONNECTION: Final = "dockrion.connection"
 """The name of the ASGI extension."""
 
-SEND_DEADLINE: Final = 20.0
-"""Seconds that one send may take; a reader that stopped reading loses its connection then."""
-
 
 class Connection(Protocol):
     """The connection of one request."""
 
     def abort(self) -> None:
         """Drop the connection, whatever is still to be sent."""
+
+    def drop_unread(self) -> None:
+        """Drop the connection because its client does not read, and count that, once."""
 
     def when_lost(self, call: Callable[[], None] | None) -> None:
         """Have something called once the client has gone; None takes that back.

@@ -17,8 +17,6 @@ from typing import Final, Literal, Protocol, TypeAlias, cast, get_args
 
 from dockrion_sdk.dockfile import Limits
 
-from .connection import SEND_DEADLINE
-
 log = logging.getLogger("dockrion")
 
 READ_BYTES: Final = 16 * 1024
@@ -28,10 +26,7 @@ TURNS: Final = 16
 """Connections that send much and are read from in one iteration of the event loop."""
 
 PROGRESS_BYTES: Final = 64 * 1024
-"""Bytes that a client has to take within `SEND_DEADLINE` while more are waiting for it."""
-
-BUFFERED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of unfinished heads, waiting requests and unread bodies that all connections may hold together."""
+"""Bytes that a client has to take within `Limits.unread_seconds` while more are waiting for it."""
 
 UNUSED_SECONDS: Final = 1.0
 """After this time without a request a new connection makes room for another where all are taken."""
@@ -40,7 +35,7 @@ QUIET_SECONDS: Final = 60.0
 """What happens often is logged once in this time."""
 
 Reason: TypeAlias = Literal[
-    "buffered", "connections", "descriptors", "head", "message", "pending", "unread", "unused"
+    "buffered", "connections", "descriptors", "head", "message", "pending", "silent", "unread", "unused"
 ]
 
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
@@ -108,7 +103,13 @@ class Edge:
         self.connections = 0
         self.refused: Counter[Reason] = Counter()
         self.malformed = 0
+        self.idle = 0
+        """Connections that were closed because no further request came."""
+        self.buffered_bytes = limits.buffered_bytes
+        self.held = 0
+        """Times that a connection was not read from because too many of its requests waited."""
         self.buffered = 0
+        """Bytes of unfinished heads, waiting requests and unread bodies that all connections hold."""
         self.unused: dict[Guard, float] = {}
         """Connections that have sent no whole request yet, oldest first, and when they were made."""
         self.read = bytearray(READ_BYTES)
@@ -120,6 +121,10 @@ class Edge:
         """Count a connection that is refused or closed, and log the message unless that was done just now."""
         self.refused[reason] += 1
         self._occasional.warn(message)
+
+    def refuse_unread(self) -> None:
+        """Count a client that is dropped because it does not read."""
+        self.refuse("unread", "clients that do not read their answers are dropped")
 
     def count_malformed(self, what: str) -> None:
         """Count a request, or a WebSocket, that breaks its protocol."""
@@ -203,6 +208,7 @@ class Guard(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._left = 0
+        self._dropped = False
 
     def hand_over(self, inner: Inner) -> None:
         """Let another protocol go on with the connection."""
@@ -270,7 +276,7 @@ class Guard(asyncio.BufferedProtocol):
         if self._unread is None and transport is not None:
             self._left = transport.get_write_buffer_size()
             loop = asyncio.get_running_loop()
-            self._unread = loop.call_later(SEND_DEADLINE, self._look_at_unread)
+            self._unread = loop.call_later(self.edge.limits.unread_seconds, self._look_at_unread)
 
     def _look_at_unread(self) -> None:
         transport, self._unread = self._transport, None
@@ -278,10 +284,16 @@ class Guard(asyncio.BufferedProtocol):
             return
         left = transport.get_write_buffer_size()
         if left and left > self._left - PROGRESS_BYTES:
-            self.edge.refuse("unread", "clients that do not read their answers are dropped")
-            transport.abort()
+            self.drop_unread()
         elif left:
             self.watch_unread()
+
+    def drop_unread(self) -> None:
+        """Drop a client that does not read, and count it once, whoever notices."""
+        if self._transport is not None and not self._dropped:
+            self._dropped = True
+            self.edge.refuse_unread()
+            self._transport.abort()
 
     # -- turns ---------------------------------------------------------------------------------------
 

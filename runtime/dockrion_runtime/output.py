@@ -23,8 +23,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 MAX_BYTES: Final = 1024 * 1024
-MAX_WRITES: Final = 10_000
-"""What may wait for each file descriptor: so many bytes, in so many writes (a line of the log is one)."""
+"""Bytes that may wait for each file descriptor until the Dockfile has been read; see `allow_waiting`."""
+
+WRITE_BYTES: Final = 100
+"""About what a waiting write takes besides its bytes."""
 
 FLUSH_SECONDS: Final = 0.5
 """How long the end of the process waits for output that nobody has read yet."""
@@ -50,6 +52,12 @@ def flush_output(seconds: float = FLUSH_SECONDS) -> None:
             stream.flush()
     for outlet in list(_outlets):
         outlet.wait_until_written(deadline)
+
+
+def allow_waiting(max_bytes: int) -> None:
+    """Let so many bytes wait for the reader of each file descriptor; further writes are dropped."""
+    for outlet in list(_outlets):
+        outlet.max_bytes = max_bytes
 
 
 @contextmanager
@@ -82,6 +90,7 @@ class Outlet:
 
     def __init__(self, fd: int, name: str) -> None:
         self.fd: int = fd
+        self.max_bytes: int = MAX_BYTES
         self._name = name
         self._changed = threading.Condition()  # its lock may be taken again by a signal handler
         self._queue: deque[bytes] = deque()
@@ -108,8 +117,8 @@ class Outlet:
         with self._changed:
             if self._gone:
                 return
-            full = self._bytes and self._bytes + len(data) > MAX_BYTES
-            if full or len(self._queue) >= MAX_WRITES:
+            full = self._bytes and self._bytes + len(data) > self.max_bytes
+            if full or len(self._queue) * WRITE_BYTES >= self.max_bytes:
                 _dropped += 1
                 self._unreported += 1
                 return

@@ -6,10 +6,14 @@ import copy
 from collections.abc import Collection
 from typing import Any, Final
 
+from dockrion_sdk.dockfile import Limits
 from dockrion_sdk.json_schema import Schema, SchemaError, ValidationTimeout
 
 from .json_text import check_growth, decode_json
 from .problems import Problem
+
+CHECK_SECONDS: Final = Limits().check_seconds
+"""What a check may take outside a server, which has a limit of its own."""
 
 _KINDS: Final = {dict: "an object", list: "an array", str: "a string", type(None): "null", bool: "a boolean"}
 
@@ -19,12 +23,15 @@ _NAMED: Final = {
 }  # fmt: skip
 
 
-def compiled(schema: dict[str, Any] | None) -> Schema | None:
-    """Return what checks values against ``schema``; None where there is no schema."""
-    return Schema(schema) if schema is not None else None
+def compiled(schema: dict[str, Any] | None, seconds: float = CHECK_SECONDS) -> Schema | None:
+    """Return what checks values against ``schema``; None where there is no schema.
+
+    ``seconds`` is how long the checks that can be slow may take together, for one value.
+    """
+    return Schema(schema, seconds) if schema is not None else None
 
 
-def compiled_of_agent(schema: dict[str, Any]) -> Schema:
+def compiled_of_agent(schema: dict[str, Any], seconds: float = CHECK_SECONDS) -> Schema:
     """Return what checks values against a schema that an agent's framework made.
 
     A pattern that is not supported is left out: pydantic's for decimal numbers looks ahead, and the agent
@@ -33,7 +40,7 @@ def compiled_of_agent(schema: dict[str, Any]) -> Schema:
     kept = copy.deepcopy(schema)
     while True:
         try:
-            return Schema(kept)
+            return Schema(kept, seconds)
         except SchemaError as error:
             if error.path[-1:] != ("pattern",):
                 raise

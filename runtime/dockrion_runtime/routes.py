@@ -130,6 +130,7 @@ def invoking_routes(service: Service) -> list[BaseRouteHandler]:
             raise
         return ExecutionResponse(
             execution,
+            service.edge,
             heartbeat=service.dockfile.streaming.events.heartbeat_interval,
             heartbeat_events=service.events_filter.is_allowed("heartbeat"),
             on_close=lambda: service.forget(execution),

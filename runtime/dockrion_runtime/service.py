@@ -18,7 +18,7 @@ from dockrion_adapters import (
     abandoned_threads,
 )
 from dockrion_adapters.base import OWNER, TEMPORARY
-from dockrion_adapters.threads import MAX_THREADS, working_threads
+from dockrion_adapters.threads import working_threads
 from dockrion_events import EventEncoder, EventsFilter, StreamContext, as_sse, encode_json
 from dockrion_events.bus.names import ID_RULE, THREAD_ID_RULE, is_id, is_thread_id
 from dockrion_events.forms import Form
@@ -40,7 +40,6 @@ from .wire import body_at_hand, body_of, header, query, refuse_other_bodies
 
 log = logging.getLogger("dockrion")
 
-BODY_SECONDS: Final = 30.0
 LAST_WORDS_SECONDS: Final = 0.3
 """Seconds in which streams that the shutdown ended may still send their last event."""
 
@@ -87,7 +86,7 @@ class Service:
         self.observability: Observability = observability or Observability()
         self.events_filter: EventsFilter = events.events_filter
         self.encoder = EventEncoder(events.max_event_bytes)
-        self.agent = Driver(adapter, WorkerPool())
+        self.agent = Driver(adapter, WorkerPool(expose.limits.threads))
         self.ready = False
         self.draining = False
         self.runs: RunsOfService | None = None
@@ -102,9 +101,10 @@ class Service:
         self._idle.set()
         schema = dockfile.io_schema
         self.input_schema: dict[str, Any] | None = schema.input
-        self._input = compiled(schema.input)
+        self._check_seconds = expose.limits.check_seconds
+        self._input = compiled(schema.input, self._check_seconds)
         self._kinds_only = False
-        self._output = compiled(schema.output if schema.strict else None)
+        self._output = compiled(schema.output if schema.strict else None, self._check_seconds)
 
     @property
     def describes_input(self) -> bool:
@@ -127,7 +127,7 @@ class Service:
         try:
             schema = adapter.input_schema()
             if schema is not None:
-                self._input = compiled_of_agent(schema)
+                self._input = compiled_of_agent(schema, self._check_seconds)
                 self._kinds_only = self.agent.checks_input
         except SchemaError as error:
             where = ".".join(map(str, error.path)) or "$"
@@ -139,18 +139,17 @@ class Service:
 
     async def payload(self, request: Request[Any, Any, Any]) -> Any:
         """Read and check the request's body. Raises `Problem`."""
-        limit = self.dockfile.expose.max_body_bytes
+        limit, limits = self.dockfile.expose.max_body_bytes, self.edge.limits
         body = body_at_hand(request, limit)
         if body is None:
             try:
-                async with asyncio.timeout(BODY_SECONDS):
+                async with asyncio.timeout(limits.body_seconds):
                     body = await body_of(request, limit)
             except TimeoutError:
-                told = f"the body did not arrive within {BODY_SECONDS:g} s"
+                told = f"the body did not arrive within {limits.body_seconds:g} s"
                 raise Problem(408, "BODY_TIMEOUT", told) from None
         try:
-            growth = self.dockfile.expose.limits.json_growth
-            return read_payload(body, self._input, growth=growth, kinds_only=self._kinds_only)
+            return read_payload(body, self._input, growth=limits.json_growth, kinds_only=self._kinds_only)
         except Problem as problem:
             if problem.code == "INVALID_JSON":
                 refuse_other_bodies(request, body)
@@ -375,8 +374,9 @@ class Service:
 
     @property
     def abandoned_limit(self) -> int:
-        """How many abandoned threads are too many: half of all, or one for each place for executions."""
-        return max(1, min(MAX_THREADS // 2, self.dockfile.expose.max_concurrent))
+        """How many abandoned threads are too many: at most all, and one for each place for executions."""
+        expose = self.dockfile.expose
+        return min(expose.limits.abandoned_threads, expose.limits.threads, expose.max_concurrent)
 
     # -- the end of the server -----------------------------------------------------------------
 

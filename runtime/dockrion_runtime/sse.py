@@ -13,7 +13,8 @@ from litestar.types import Receive, Scope, Send
 from dockrion_events import EncodedEvent, HeartbeatEvent, encode_json, sse_comment, sse_frame
 from dockrion_events.backends.queue import Bell
 
-from .connection import SEND_DEADLINE, Connection, connection_of
+from .connection import Connection, connection_of
+from .edge import Edge
 from .stream import Execution
 
 log = logging.getLogger("dockrion")
@@ -37,7 +38,8 @@ class EventResponse(ABC):
 
     After ``heartbeat`` seconds without a chunk the reader gets a sign of life: a heartbeat event, or
     a comment where the filter has none. One timer serves both silence and sends that do not end, and
-    is not touched for each event.
+    is not touched for each event. A reader that takes longer than ``unread_seconds`` for one send is dropped,
+    which counts at ``edge``.
 
     A subclass sends in `_send_all`, in a task of its own: it is resumed for each event that comes by
     itself, and would otherwise be resumed through every layer between the server and this response.
@@ -46,6 +48,7 @@ class EventResponse(ABC):
 
     __slots__ = (
         "_connection",
+        "_edge",
         "_gone",
         "_heartbeat",
         "_heartbeat_events",
@@ -57,10 +60,11 @@ class EventResponse(ABC):
         "_timer",
     )
 
-    def __init__(self, *, heartbeat: float, heartbeat_events: bool) -> None:
+    def __init__(self, edge: Edge, *, heartbeat: float, heartbeat_events: bool) -> None:
+        self._edge = edge
         self._heartbeat = heartbeat
         self._heartbeat_events = heartbeat_events
-        self._send_deadline = SEND_DEADLINE
+        self._send_deadline = edge.limits.unread_seconds
         self._gone = False
         self._last_sent = 0.0
         self._sending_since = 0.0
@@ -152,6 +156,10 @@ class EventResponse(ABC):
         """Give up a reader that does not read."""
         log.warning("%s: the reader has stopped reading; closing", self._label)
         self._gone = True
+        if self._connection is not None:
+            self._connection.drop_unread()
+            return
+        self._edge.refuse_unread()
         self._give_up()
 
     def _give_up(self) -> None:
@@ -176,13 +184,14 @@ class ExecutionResponse(EventResponse):
     def __init__(
         self,
         execution: Execution[bytes],
+        edge: Edge,
         *,
         heartbeat: float,
         heartbeat_events: bool,
         on_close: Callable[[], None],
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        super().__init__(heartbeat=heartbeat, heartbeat_events=heartbeat_events)
+        super().__init__(edge, heartbeat=heartbeat, heartbeat_events=heartbeat_events)
         self._execution = execution
         self._headers = headers
         self._on_close = on_close

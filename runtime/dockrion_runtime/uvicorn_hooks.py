@@ -20,9 +20,8 @@ from uvicorn.server import ServerState
 from websockets.frames import Frame
 
 from .connection import CONNECTION
-from .edge import BUFFERED_BYTES, Edge, Guard
+from .edge import Edge, Guard
 from .problems import PROBLEM_JSON, Problem, overloaded, problem_body
-from .service import BODY_SECONDS
 from .wires import line
 
 SHORT_BYTES: Final = 128
@@ -208,7 +207,7 @@ class Protocol(HttpToolsProtocol):
             held += _head_bytes(answering)
         if held != self._charged:
             self._charge(held)
-            over = self._edge.buffered > BUFFERED_BYTES and held > 2 * REQUEST_BYTES
+            over = self._edge.buffered > self._edge.buffered_bytes and held > 2 * REQUEST_BYTES
             if over and not self._is_asked_for_body():
                 self._edge.refuse("buffered", "too much is being received at once; clients are refused")
                 if answering is not None and (self._in_head or self.pipeline or answering.response_started):
@@ -245,7 +244,7 @@ class Protocol(HttpToolsProtocol):
         head.append(b"\r\n")
         sockets: Any = self.ws_protocol_class
         protocol = sockets(config=self.config, server_state=self.server_state, app_state=self.app_state)
-        protocol.edge = self._edge
+        protocol.edge, protocol.guard = self._edge, self.guard
         self.guard.hand_over(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(b"".join(head))
@@ -335,6 +334,7 @@ class Protocol(HttpToolsProtocol):
         """Read on while there is room for a request to wait, so that a client that leaves is noticed."""
         full = bool(self._waiting) or self._is_full()
         if full:
+            self._edge.held += not self.flow.full
             self.flow.full = True
             self.flow.pause_reading()
         elif self.flow.full or self.pipeline:
@@ -366,7 +366,7 @@ class Protocol(HttpToolsProtocol):
             self._answering = self._answered = None
             if cycle.more_body:
                 cycle.body = bytearray()
-                self._set_deadline(BODY_SECONDS, self._body_is_late)
+                self._set_deadline(self._limits.body_seconds, self._body_is_late)
             elif not self._begun:  # the half of what an idle connection would hold
                 self.cycle = self.scope = self.headers = self.current = None  # type: ignore[assignment]
             if self._charged:
@@ -380,6 +380,7 @@ class Protocol(HttpToolsProtocol):
             again = self.timeout_keep_alive_handler
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, again)
         else:
+            self._edge.idle += not self.transport.is_closing()
             super().timeout_keep_alive_handler()
 
     def _set_deadline(self, seconds: float | None, call: Callable[[], None] | None = None) -> None:
@@ -479,6 +480,11 @@ class Connection:
         """
         self._protocol.transport.abort()
 
+    def drop_unread(self) -> None:
+        """Drop the connection because its client does not read, and count that, once."""
+        if self._protocol.guard is not None:
+            self._protocol.guard.drop_unread()
+
     @property
     def lost(self) -> bool:
         """Whether the client has gone."""
@@ -556,6 +562,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     """
 
     edge: Edge
+    guard: Guard | None = None
     awaiting = False
     _ending: asyncio.TimerHandle | None = None
     _held = b""  # received and not parsed: the handshake is not decided, or a message waits, or a pong does
@@ -567,7 +574,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         return not self.read_paused and not self._choked and not self._held
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"][line.ABORT] = self.transport.abort  # type: ignore[assignment]
+        self.scope["extensions"][line.ABORT] = self._abort  # type: ignore[assignment]
         try:
             await super().run_asgi()
         finally:
@@ -676,6 +683,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self._go_on()
 
     def keepalive_timeout(self) -> None:
+        self.edge.refuse("silent", "WebSockets that answer no ping are closed")
         super().keepalive_timeout()
         self._end_in_time()
 
@@ -683,6 +691,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._ending is not None:
             self._ending.cancel()
+        self.guard = None
         # What is left of a socket waits for the garbage collector, and data would wait with it.
         self._held = b""
         self.frames = []
@@ -690,7 +699,14 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def _end_in_time(self) -> None:
         if self._ending is None and not self.disconnected:
-            self._ending = self.loop.call_later(line.SEND_DEADLINE, self.transport.abort)
+            self._ending = self.loop.call_later(self.edge.limits.unread_seconds, self._abort, True)
+
+    def _abort(self, unread: bool = False) -> None:
+        """Drop the connection, perhaps because its client does not read."""
+        if unread and self.guard is not None:
+            self.guard.drop_unread()
+        else:
+            self.transport.abort()
 
 
 def guarded(edge: Edge) -> Callable[..., asyncio.BufferedProtocol]:

@@ -11,7 +11,6 @@ import pytest
 from ruamel.yaml import YAML
 
 from dockrion_events.bus.redis import RedisBackend
-from dockrion_runtime.sse import SEND_DEADLINE
 from dockrion_sdk import Dockfile, load_dockfile
 
 from ..servers import RedisServer
@@ -165,7 +164,7 @@ def test_nginx_waits_longer_than_the_server_is_silent(dockfile: Dockfile) -> Non
     assert others >= 3 * dockfile.streaming.events.heartbeat_interval
     assert executing > dockfile.streaming.events.max_run_duration
     (send,) = re.findall(r"\ssend_timeout (\S+);", text)
-    assert seconds(send) > SEND_DEADLINE
+    assert seconds(send) > dockfile.expose.limits.unread_seconds
 
 
 def seconds(text: str) -> float:

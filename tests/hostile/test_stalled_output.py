@@ -47,9 +47,12 @@ async def handle(payload, context):
 
 
 @contextmanager
-def stalled(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str, int]]:
+def stalled(
+    folder: Path, *options: str, limits: dict[str, int] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], str, int]]:
     """Serve with stdout and stderr as one pipe that nobody reads; yields its reading end, too."""
-    project(folder, AGENT, expose={"shutdown_grace": 0.5}, streaming={"async_runs": False})
+    expose = {"shutdown_grace": 0.5, "limits": limits or {}}
+    project(folder, AGENT, expose=expose, streaming={"async_runs": False})
     port = free_port()
     here, elsewhere = os.pipe()
     command = [
@@ -144,3 +147,11 @@ def test_what_was_logged_last_is_flushed_at_the_end(tmp_path: Path) -> None:
             text += part
         assert process.wait(DEADLINE) == 0
         assert b'"xxxxxxxxx"' in text
+
+
+def test_what_may_wait_is_set_in_the_dockfile(tmp_path: Path) -> None:
+    with stalled(tmp_path, limits={"output_bytes": 2_000_000_000}) as (process, url, _):
+        for _ in range(5):  # 2 MB: twice the default
+            httpx.post(f"{url}/invoke", json={"how": "log", "size": 20_000, "times": 20}, timeout=5)
+        assert not dropped(url)
+        process.kill()

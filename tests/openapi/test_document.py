@@ -15,7 +15,6 @@ from litestar.routes import HTTPRoute
 
 from dockrion_events import EVENT_CLASSES
 from dockrion_events.events import CONFIGURABLE, MANDATORY, CustomEvent
-from dockrion_runtime import service as service_module
 
 from ..servers import RedisServer
 from .conftest import DEADLINE, Document, Live, Serve
@@ -145,7 +144,7 @@ def test_failures_of_the_agent(serve: Serve) -> None:
         document.holds(live.post("/invoke", payload), "/invoke", status, code)
 
 
-def test_limits_of_the_server(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_of_the_server(serve: Serve) -> None:
     async def wait(payload: dict[str, Any]) -> None:
         await asyncio.Event().wait()
 
@@ -172,8 +171,8 @@ def test_limits_of_the_server(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> 
         document.holds(client.delete("/runs/one"), "/runs/{run_id}", 200)
     seen = live.get("/runs/one").json()["last_sequence"]
     document.holds(live.get("/runs/one/events", headers={"Last-Event-ID": str(seen)}), followed, 204)
-    monkeypatch.setattr(service_module, "BODY_SECONDS", 0.1)
-    assert _unfinished(live) == ("408", "BODY_TIMEOUT")
+    hasty = serve(wait, expose={"limits": {"body_seconds": 0.1}})
+    assert _unfinished(hasty) == ("408", "BODY_TIMEOUT")
     assert "408" in document.operation("post", "/invoke")["responses"]
     live.service.draining = True
     for path in paths:

@@ -38,8 +38,11 @@ async def talk(payload: dict[str, Any], context: Any) -> dict[str, Any]:
     return {"said": payload.get("query"), "tokens": payload.get("tokens", 3)}
 
 
-def served(serve: Serve, store: Store, agent: Any = talk, **sections: Any) -> Live:
-    return serve(agent, expose=EXPOSE, streaming={"async_runs": True, **store.streaming()}, **sections)
+def served(
+    serve: Serve, store: Store, agent: Any = talk, *, limits: dict[str, Any] | None = None, **sections: Any
+) -> Live:
+    expose = {**EXPOSE, "limits": limits or {}}
+    return serve(agent, expose=expose, streaming={"async_runs": True, **store.streaming()}, **sections)
 
 
 @asynccontextmanager

@@ -167,9 +167,8 @@ def test_an_answer_has_what_the_protocol_requires(serve: Serve) -> None:
     assert live.post("/a2a", old, headers={"A2A-Version": "0.3"}).json()["error"]["code"] == -32601
 
 
-async def test_a_page_ends_before_it_gets_large(serve: Serve, store: Store, monkeypatch: Any) -> None:
-    monkeypatch.setattr("dockrion_runtime.wires.a2a.handler.PAGE_BYTES", 20_000)
-    live = served(serve, store)
+async def test_a_page_ends_before_it_gets_large(serve: Serve, store: Store) -> None:
+    live = served(serve, store, limits={"a2a_page_bytes": 20_000})
     async with client_of(live, streaming=False) as client:
         names = [(await sent(client, saying("x" * 6000, {"tokens": 0}))).id for _ in range(5)]
         found: list[str] = []
@@ -183,6 +182,16 @@ async def test_a_page_ends_before_it_gets_large(serve: Serve, store: Store, monk
             token, pages = answer.next_page_token, pages + 1
         assert found == names[::-1]
         assert pages > 1
+        assert live.service.observability.meter.shortened["a2a_page_bytes"] == pages - 1
+
+
+async def test_only_the_newest_tasks_are_listed(serve: Serve, store: Store) -> None:
+    live = served(serve, store, limits={"a2a_tasks": 3})
+    async with client_of(live, streaming=False) as client:
+        names = [(await sent(client, saying("x", {"tokens": 0}))).id for _ in range(5)]
+        answer = await listed(client)
+        assert (ids(answer), answer.total_size) == (names[:1:-1], 3)
+    assert live.service.observability.meter.shortened["a2a_tasks"] == 1
 
 
 async def test_text_beyond_the_limit_is_cut_and_the_task_says_so(serve: Serve, store: Store) -> None:
@@ -196,3 +205,4 @@ async def test_text_beyond_the_limit_is_cut_and_the_task_says_so(serve: Serve, s
             assert MessageToDict(shown.metadata) == {"truncated": True}
         small = await sent(client, saying(data={"tokens": 2}))
         assert not small.metadata.fields
+    assert live.service.observability.meter.shortened["max_event_bytes"] == 2

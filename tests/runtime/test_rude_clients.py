@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
-from dockrion_runtime.wires import line
-
 from .a2a_client import EXPOSE
 from .conftest import DEADLINE, Live, Serve, Store
 
@@ -31,6 +29,11 @@ async def talk(payload: dict[str, Any], context: Any) -> None:
 @pytest.fixture
 def live(serve: Serve) -> Live:
     return serve(talk, streaming={"async_runs": True}, **EVERYTHING)
+
+
+def impatient(serve: Serve, agent: Any = talk, **limits: float) -> Live:
+    """Serve with limits that are reached within the time of a test."""
+    return serve(agent, streaming={"async_runs": True}, expose={**EVERYTHING["expose"], "limits": limits})
 
 
 def tasks(live: Live) -> int:
@@ -149,20 +152,19 @@ def test_a_half_closed_socket_is_a_reader_that_left(live: Live, path: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/invoke/ws", "/runs/{}/ws"])
-def test_a_client_that_answers_no_ping_is_closed(live: Live, path: str) -> None:
-    live.server.config.ws_ping_interval, live.server.config.ws_ping_timeout = 0.1, 0.3
+def test_a_client_that_answers_no_ping_is_closed(serve: Serve, path: str) -> None:
+    live = impatient(serve, ping_seconds=0.2)
     run_id = running(live) if "{}" in path else ""
     with leaving_nothing(live), connected(live, opening(path.format(run_id)), b"101") as client:
         if not run_id:
             client.sendall(text({"payload": ENDLESS}))
         assert close_code(client) == 1011
+    assert live.service.edge.refused["silent"] == 1
 
 
 @pytest.mark.parametrize("path", ["/invoke/ws", "/runs/{}/ws"])
-def test_a_client_that_reads_nothing_is_dropped(
-    live: Live, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(line, "SEND_DEADLINE", 0.5)
+def test_a_client_that_reads_nothing_is_dropped(serve: Serve, path: str) -> None:
+    live = impatient(serve, unread_seconds=0.5)
     large = {**ENDLESS, "pause": 0, "size": 1000}
     run_id = live.post("/runs", large).json()["run_id"] if "{}" in path else ""
     with connected(live, opening(path.format(run_id)), b"101") as client:
@@ -173,11 +175,8 @@ def test_a_client_that_reads_nothing_is_dropped(
         live.until(lambda: not live.server.server_state.connections)
 
 
-def test_what_a_silent_client_does_not_take_keeps_no_socket_open(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_silent_client_does_not_take_keeps_no_socket_open(serve: Serve) -> None:
     """Nothing is being sent: only its pings tell that the client is gone, and something is still buffered."""
-    monkeypatch.setattr(line, "SEND_DEADLINE", 0.5)
     stuck = threading.Event()
 
     async def until_stuck(payload: dict[str, Any], context: Any) -> None:
@@ -188,8 +187,7 @@ def test_what_a_silent_client_does_not_take_keeps_no_socket_open(
         stuck.set()
         await asyncio.Event().wait()
 
-    live = serve(until_stuck, **EVERYTHING, streaming={"async_runs": True})
-    live.server.config.ws_ping_interval = live.server.config.ws_ping_timeout = 1.0
+    live = impatient(serve, until_stuck, unread_seconds=0.5, ping_seconds=1.0)
     with connected(live, opening("/invoke/ws"), b"101") as client:
         client.sendall(text({"payload": {}}))
         assert stuck.wait(DEADLINE)

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from dockrion_runtime import sse
+from dockrion_sdk.dockfile import Limits
 
 from .conftest import DEADLINE, Live, Serve, Store
 from .test_runs import make, read, sequences, serve_runs
+
+SOON = {"limits": {"unread_seconds": 0.5}}
 
 
 def stalled_reader(live: Live, request: bytes = b"POST /invoke/stream") -> socket.socket:
@@ -31,10 +33,7 @@ def stalled_reader(live: Live, request: bytes = b"POST /invoke/stream") -> socke
 
 
 @pytest.mark.parametrize("kind", ["asynchronous", "synchronous"])
-def test_it_is_dropped_in_time_and_its_agent_stopped(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setattr(sse, "SEND_DEADLINE", 0.5)
+def test_it_is_dropped_in_time_and_its_agent_stopped(serve: Serve, kind: str) -> None:
     stopped = threading.Event()
     emitted = 0
 
@@ -56,7 +55,7 @@ def test_it_is_dropped_in_time_and_its_agent_stopped(
         finally:
             stopped.set()
 
-    live = serve({"asynchronous": asynchronous, "synchronous": synchronous}[kind])
+    live = serve({"asynchronous": asynchronous, "synchronous": synchronous}[kind], expose=SOON)
     reader = stalled_reader(live)
     began = time.monotonic()
     assert stopped.wait(DEADLINE)
@@ -65,14 +64,12 @@ def test_it_is_dropped_in_time_and_its_agent_stopped(
     live.until(lambda: not live.server.server_state.connections)
     # What was emitted fits the queue and the buffers of the sockets: back-pressure held.
     assert emitted < 20_000
+    assert live.service.edge.refused["unread"] == 1
     reader.close()
     assert live.get("/health").status_code == 200
 
 
-def test_it_is_dropped_from_a_run_that_is_not_slowed(
-    serve: Serve, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sse, "SEND_DEADLINE", 0.5)
+def test_it_is_dropped_from_a_run_that_is_not_slowed(serve: Serve, store: Store) -> None:
     count, seconds = 200, 2.0
 
     async def paced(payload: dict[str, Any], context: Any) -> float:
@@ -83,7 +80,7 @@ def test_it_is_dropped_from_a_run_that_is_not_slowed(
             await asyncio.sleep(began + number * seconds / count - loop.time())
         return loop.time() - began
 
-    live = serve_runs(serve, store, paced)
+    live = serve_runs(serve, store, paced, expose=SOON)
     took = []
     for stalled in (False, True):
         run_id = make(live)
@@ -100,4 +97,4 @@ def test_it_is_dropped_from_a_run_that_is_not_slowed(
 
 
 def test_the_deadline_leaves_time_to_spare_within_thirty_seconds() -> None:
-    assert sse.SEND_DEADLINE <= 25
+    assert Limits().unread_seconds <= 25

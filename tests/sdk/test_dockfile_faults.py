@@ -66,6 +66,21 @@ EXPOSE = [
     ("cors: {origins: 'https://a'}", "cors.origins: expected a list, got 'https://a'"),
     ("cors: {origins: ['https://a/']}", "cors.origins[0]: expected an origin"),
     ("cors: {origins: [a.example]}", "cors.origins[0]: expected an origin"),
+    ("limits: {idle_seconds: 0}", "limits.idle_seconds: expected a number greater than 0, got 0"),
+    ("limits: {threads: 0}", "limits.threads: expected a number of at least 1"),
+    ("limits: {threads: many, abandoned_threads: 5}", "limits.threads: expected a whole number, got 'many'"),
+    (
+        "limits: {buffered_bytes: 1000}",
+        "limits.buffered_bytes: buffered_bytes is less than head_bytes",
+        "raise buffered_bytes or lower head_bytes",
+    ),
+    ("limits: {head_bytes: 99999999}", "limits.head_bytes: buffered_bytes is less than head_bytes"),
+    (
+        "limits: {threads: 4, abandoned_threads: 5}",
+        "limits.abandoned_threads: abandoned_threads is more than threads",
+        "at most 4",
+    ),
+    ("limits: {abandoned_threads: 257}", "limits.abandoned_threads: abandoned_threads is more than threads"),
     ("cors: {methods: [GET, PSOT]}", "cors.methods[1]: not a valid", "did you mean 'POST'?"),
 ]
 

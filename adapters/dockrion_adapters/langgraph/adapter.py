@@ -448,6 +448,10 @@ class LangGraphAdapter:
             merged = cast("RunnableConfig", {**given, "configurable": configurable})
         return Call(graph, merged, options, saver)
 
+    def use_threads(self, pool: WorkerPool) -> None:
+        """Execute synchronous code in the threads of ``pool``; without this in a pool of its own."""
+        self._pool = pool
+
     def _caller(self, scope: Scope, options: dict[str, Any], context: StreamContext) -> Caller:
         return Caller(self.agent_name, scope.owner, context.run_id, options.get("context"))
 

@@ -47,12 +47,14 @@ _LEAVES: Final = (
 class Schema:
     """A compiled schema. Not for use from several threads at once.
 
-    Raises `SchemaError` for a document that is no JSON Schema, has a reference that leads nowhere or
+    ``seconds`` is how long the checks that can be slow may take together, for one value. Raises
+    `SchemaError` for a document that is no JSON Schema, has a reference that leads nowhere or
     outside, or a pattern that the engine does not support.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, seconds: float = SECONDS) -> None:
         self.document = document
+        self._seconds = seconds
         self._budget = Budget()
         self._options: dict[str, Any] = {
             "pattern_options": regex_options(LARGEST_PROGRAM),
@@ -82,7 +84,7 @@ class Schema:
 
     def is_valid(self, value: Any) -> bool:
         """Say whether a value fits. Raises `ValidationTimeout`."""
-        self._budget.start(SECONDS)
+        self._budget.start(self._seconds)
         valid = self._whole.is_valid(value)
         if self._budget.spent:
             raise ValidationTimeout

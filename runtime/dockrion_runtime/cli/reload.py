@@ -15,7 +15,7 @@ from litestar.types import Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
 from ..forks import keep_from_children
-from ..output import unblocked_output
+from ..output import allow_waiting, unblocked_output
 from ..problems import PROBLEM_HEADERS, overloaded, problem_body
 from ..process import handling
 from .agent import checked_dockfile
@@ -92,6 +92,7 @@ def supervise(settings: Settings, teller: Teller) -> int:
     config.reload_includes = ["*.py", *(file.name for file in (dockfile.file, env_file) if file is not None)]
     config.reload_excludes = [str(dockfile.directory / name) for name in NOT_WATCHED]
     with unblocked_output():
+        allow_waiting(dockfile.expose.limits.output_bytes)
         watcher = ChangeReload(config, target=Worker(settings), sockets=[sock])
         with handling(watcher.signal_handler):  # uvicorn itself does not know a hang-up
             watcher.run()

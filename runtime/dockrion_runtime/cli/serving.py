@@ -11,7 +11,7 @@ from typing import Any
 from dockrion_sdk import Dockfile
 
 from ..app import create_app
-from ..output import unblocked_output
+from ..output import allow_waiting, unblocked_output
 from ..server import bind, serve
 from ..service import Service
 from .agent import not_started, read_dockfile
@@ -57,6 +57,7 @@ def serve_agent(
         log = log_to_stderr(teller)
         dockfile = _dockfile_for(settings, grace, teller)
         log.show_as(dockfile.observability.logs)
+        allow_waiting(dockfile.expose.limits.output_bytes)
         expose = dockfile.expose
         monitor = watched(dockfile, expose.host, settings.metrics_port)
         with waiting("loading the agent"):

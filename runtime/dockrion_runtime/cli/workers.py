@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import typer
 
-from ..output import unblocked_output
+from ..output import allow_waiting, unblocked_output
 from ..process import INTERRUPTED, LAST_SECONDS, handling
 from .agent import read_dockfile
 from .failure import FAILED, Teller, told
@@ -63,6 +63,7 @@ def serve_by(count: int, settings: Settings, teller: Teller) -> int:
         shown = log_to_stderr(teller)
         dockfile = read_dockfile(settings.path, settings.env_file, teller)
         shown.show_as(dockfile.observability.logs)
+        allow_waiting(dockfile.expose.limits.output_bytes)
         if dockfile.streaming.async_runs:
             needs_shared_store(dockfile, "workers share their runs")
         expose = dockfile.expose

@@ -17,7 +17,7 @@ from dockrion_sdk import Dockfile
 from ..assembly import alive, assemble, watching
 from ..auth import authenticator
 from ..monitor import monitored
-from ..output import unblocked_output
+from ..output import allow_waiting, unblocked_output
 from ..process import INTERRUPTED, LAST_SECONDS, Ending, handling, held_by, leave
 from ..service import Service
 from .agent import not_started, read_dockfile
@@ -37,6 +37,7 @@ def work(path: Path, env_file: Path | None, teller: Teller, metrics_port: int | 
         shown = log_to_stderr(teller)
         dockfile = read_dockfile(path, env_file, teller)
         shown.show_as(dockfile.observability.logs)
+        allow_waiting(dockfile.expose.limits.output_bytes)
         needs_shared_store(dockfile, "a worker executes the runs of other processes")
         return _Worker(dockfile).run(watched(dockfile, dockfile.expose.host, metrics_port))
 

@@ -102,6 +102,14 @@ class ServiceCollector(Collector):
             {"reason": {reason: edge.refused[reason] for reason in REASONS}},
         )  # fmt: skip
         yield _count(
+            "dockrion_connections_idle", "Connections that were closed because no request came", edge.idle
+        )
+        yield _count(
+            "dockrion_connections_held",
+            "Times that a connection was not read from because its requests waited for answers",
+            edge.held,
+        )
+        yield _count(
             "dockrion_malformed_requests", "Requests and WebSockets that broke their protocol", edge.malformed
         )
         yield _gauge(
@@ -121,6 +129,10 @@ class ServiceCollector(Collector):
         yield _counter(
             "dockrion_problems", "Requests that were answered with an error", {"status": meter.problems}
         )
+        yield _counter(
+            "dockrion_answers_shortened", "Answers over A2A that a limit shortened, by its key",
+            {"limit": meter.shortened},
+        )  # fmt: skip
 
     def _about_executions(self) -> Iterator[Metric]:
         meter = self._service.observability.meter
@@ -179,6 +191,7 @@ class ServiceCollector(Collector):
             yield _gauge("dockrion_store_bytes", "Memory that runs take", usage.bytes)
             yield _gauge("dockrion_store_bytes_limit", "Memory that runs may take", usage.max_bytes)
             yield _count("dockrion_runs_evicted", "Ended runs that were removed to make room", usage.evicted)
+        yield _count("dockrion_gaps", "Gaps that readers of runs were told of", meter.gaps)
         yield _gauge("dockrion_subscribers", "Readers that follow runs here", runs.subscribers)
         up = store.ping_seconds is not None
         yield _gauge("dockrion_store_up", "1 where the store of runs answers, else 0", int(up))

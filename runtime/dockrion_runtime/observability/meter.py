@@ -59,6 +59,10 @@ class Buckets:
         self.sum += value * times
 
 
+SHORTENING: Final = ("a2a_page_bytes", "a2a_tasks", "max_event_bytes")
+"""The limits that shorten an answer, rather than refuse it."""
+
+
 class Meter:
     """The numbers of one app."""
 
@@ -73,6 +77,8 @@ class Meter:
         self.durations: dict[Kind, Buckets] = {kind: Buckets(DURATIONS) for kind in KINDS}
         self.failures: Counter[str] = Counter()
         self.problems: Counter[str] = Counter()  # by HTTP status
+        self.shortened: Counter[str] = Counter(dict.fromkeys(SHORTENING, 0))
+        self.gaps = 0
         self.runs_accepted = 0
         self.runs_cancelled = 0
         self.runs_refused: Counter[str] = Counter()  # by the code of the answer
@@ -84,6 +90,11 @@ class Meter:
     def watch(self, kind: Kind) -> Watch:
         """Return what counts an execution that begins now."""
         return Watch(self, kind)
+
+    def count_gap(self, events: list[EncodedEvent]) -> None:
+        """Count a batch for a reader of a run that begins with a gap, which alone has no sequence."""
+        if events and events[0].sequence is None:
+            self.gaps += 1
 
     def not_executed(self, code: str) -> None:
         """Count a run that failed before it could be executed."""

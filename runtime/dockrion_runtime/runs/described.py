@@ -19,7 +19,6 @@ GET: Final = "get_run"
 FOLLOW: Final = "follow_run"
 CANCEL: Final = "cancel_run"
 PAGE: Final = 50
-LONGEST_PAGE: Final = 500
 CURSOR: Final = re.compile(rf"[0-9]{{1,17}}:{ID.pattern}")
 """Where a page ends: a run's time of creation, in microseconds, and its id."""
 
@@ -91,7 +90,10 @@ class RunOperations:
     def listing(self) -> type[Operation]:
         """GET /runs"""
         cursor: dict[str, Any] = {"type": "string", "pattern": f"^{CURSOR.pattern}$"}
-        size: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": PAGE}
+        most = self._dockfile.expose.limits.page_runs
+        size: dict[str, Any] = {
+            "type": "integer", "minimum": 1, "maximum": most, "default": min(PAGE, most),
+        }  # fmt: skip
         return self._describe(
             {200: answer(RunPage, "A page of runs, without their outputs.")},
             parameters=[

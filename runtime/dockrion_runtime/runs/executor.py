@@ -98,12 +98,14 @@ class Executor:
         max_concurrent: int,
         lease_seconds: float,
         on_lost: str,
+        threads: int = MAX_THREADS,
         meter: Meter | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._backend = backend
         self._host = host
         self._max_concurrent = max_concurrent
+        self._threads = threads
         self._lease_seconds = lease_seconds
         self._fate = Fate(on_lost, durable=backend.durable)
         self._meter = meter or Meter()
@@ -335,7 +337,7 @@ class Executor:
         """
         if claim.revoked.done() or self._hands_back:
             return self._hands_back  # it never begins
-        if abandoned_threads() >= MAX_THREADS:
+        if abandoned_threads() >= self._threads:
             return True  # others have threads left
         if self._fate.opens_first(claim.record):
             if not await self._append(claim, execution.take_opening(), execution):
@@ -413,7 +415,7 @@ class Executor:
         if self._alone:
             return 0
         abandoned = abandoned_threads()
-        if abandoned >= MAX_THREADS:
+        if abandoned >= self._threads:
             return 0
         return self._max_concurrent - len(self._running) - abandoned
 

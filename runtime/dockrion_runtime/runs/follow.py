@@ -14,6 +14,8 @@ from dockrion_events.bus import Follower
 from dockrion_events.bus.base import follower_epoch
 from dockrion_events.forms import CHUNK_BYTES
 
+from ..edge import Edge
+from ..observability.meter import Meter
 from ..sse import EventResponse
 
 log = logging.getLogger("dockrion")
@@ -34,20 +36,23 @@ class RunResponse(EventResponse):
     has seen.
     """
 
-    __slots__ = ("_asked", "_follower", "_leaving", "_on_close", "_run_id", "_seconds")
+    __slots__ = ("_asked", "_follower", "_leaving", "_meter", "_on_close", "_run_id", "_seconds")
 
     def __init__(
         self,
         follower: Follower,
         run_id: str,
+        edge: Edge,
+        meter: Meter,
         *,
         seconds: float,
         heartbeat: float,
         heartbeat_events: bool,
         on_close: Callable[[RunResponse], None],
     ) -> None:
-        super().__init__(heartbeat=heartbeat, heartbeat_events=heartbeat_events)
+        super().__init__(edge, heartbeat=heartbeat, heartbeat_events=heartbeat_events)
         self._follower = follower
+        self._meter = meter
         self._run_id = run_id
         self._seconds = seconds
         self._on_close = on_close
@@ -81,6 +86,7 @@ class RunResponse(EventResponse):
                 # long log before it would keep the loop to itself.
                 await asyncio.sleep(0)
                 events = await self._next_batch()
+                self._meter.count_gap(events)
                 chunks = self._chunks(events, follower_epoch(follower))
                 if self._asked:
                     self._asked = False

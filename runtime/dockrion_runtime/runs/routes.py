@@ -26,7 +26,7 @@ from ..service import Service
 from ..tickets.signing import PURPOSE
 from ..wire import Answer, AnyRequest, header, query
 from .cursor import position, timeout
-from .described import CANCEL, CURSOR, FOLLOW, GET, LONGEST_PAGE, PAGE, RunOperations
+from .described import CANCEL, CURSOR, FOLLOW, GET, PAGE, RunOperations
 from .follow import RunResponse
 from .service import Runs
 
@@ -81,7 +81,7 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         operation_class=described.listing(),
     )
     async def listing(request: AnyRequest) -> RunPage:
-        limit = _page_size(request)
+        limit = _page_size(request, service.dockfile.expose.limits.page_runs)
         before = _cursor(request)
         found = await runs.page(owner_of(request), limit=limit + 1, before=before)
         more = len(found) > limit
@@ -121,6 +121,8 @@ def run_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
             view=lambda follower, closed: RunResponse(
                 follower,
                 run_id,
+                service.edge,
+                service.observability.meter,
                 seconds=seconds,
                 heartbeat=service.dockfile.streaming.events.heartbeat_interval,
                 heartbeat_events=service.events_filter.is_allowed("heartbeat"),
@@ -197,10 +199,10 @@ def _events_url(prefix: str, run_id: str) -> str:
     return f"{prefix}/runs/{run_id}/events"
 
 
-def _page_size(request: AnyRequest) -> int:
-    text = request.query_params.get("limit", str(PAGE))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LONGEST_PAGE):
-        raise Problem(400, "INVALID_LIMIT", f"limit: a number from 1 to {LONGEST_PAGE}")
+def _page_size(request: AnyRequest, most: int) -> int:
+    text = request.query_params.get("limit", str(min(PAGE, most)))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise Problem(400, "INVALID_LIMIT", f"limit: a number from 1 to {most}")
     return int(text)
 
 

@@ -35,6 +35,7 @@ from dockrion_sdk import Dockfile
 
 from ..answers import RunsInfo
 from ..observability.correlation import correlate, current_ids
+from ..observability.meter import Meter
 from ..problems import Problem, overloaded
 from ..service import LAST_WORDS_SECONDS, Service
 from ..stream import Execution
@@ -45,9 +46,6 @@ from .request import Origin, RunRequest, decode_request, lasting_name, same_requ
 
 log = logging.getLogger("dockrion")
 
-
-LISTED: Final = 10_000
-"""Runs of one owner, the newest, that a list by their changes is made of."""
 
 FULL_RETRY_SECONDS: Final = 5
 """When to ask again a store that takes no run."""
@@ -89,11 +87,13 @@ class Runs:
         settings = service.dockfile.streaming
         self._service = service
         self._settings = settings
+        self._limits = service.dockfile.expose.limits
         self._new_id = new_id
         self._followers: Counter[str] = Counter()
         self._subscribers: set[Subscriber] = set()
         self._nobody_follows = asyncio.Event()
         self._nobody_follows.set()
+        self.meter: Meter = service.observability.meter
         self._make_backend = make_backend
         self._executing = executing
         self._closed = False
@@ -110,7 +110,8 @@ class Runs:
             max_concurrent=settings.max_concurrent,
             lease_seconds=settings.lease_seconds,
             on_lost=settings.on_executor_lost,
-            meter=self._service.observability.meter,
+            threads=self._limits.threads,
+            meter=self.meter,
         )
         return backend, executor
 
@@ -258,8 +259,8 @@ class Runs:
         return await self.backend.list_runs(owner, limit=limit, before=before)
 
     async def states(self, owner: str) -> list[RunState]:
-        """Return the states of the owner's newest `LISTED` runs, the newest change first."""
-        return await self.backend.run_states(owner, limit=LISTED)
+        """Return the states of the owner's newest runs, as many as ``a2a_tasks``, the newest change first."""
+        return await self.backend.run_states(owner, limit=self._limits.a2a_tasks)
 
     async def cancel(self, owner: str, run_id: str, reason: str | None) -> RunRecord:
         """Cancel a run, at once; again is as well."""

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from litestar import WebSocket
 
-from ..connection import SEND_DEADLINE as SEND_DEADLINE
+from ..edge import Edge
 
 AnySocket: TypeAlias = WebSocket[Any, Any, Any]
 
@@ -18,14 +18,18 @@ UNSUPPORTED: Final = 1003
 UNEXPECTED: Final = 1008
 
 ABORT: Final = "dockrion.abort"
-"""The ASGI extension by which our server lets a connection be dropped, whatever is still to be sent."""
+"""The ASGI extension by which our server lets a connection be dropped, whatever is still to be sent.
+
+Its argument says whether that is because the client does not read, which is counted."""
 
 
 class Line:
     """Sends for several tasks; one send that fails or does not end breaks it for all."""
 
-    def __init__(self, socket: AnySocket) -> None:
+    def __init__(self, socket: AnySocket, edge: Edge) -> None:
         self._socket = socket
+        self._edge = edge
+        self._seconds = edge.limits.unread_seconds
         self._turn = asyncio.Lock()
         self._broken = False
         self._abort: Any = (socket.scope.get("extensions") or {}).get(ABORT)
@@ -48,10 +52,13 @@ class Line:
                 sending.close()
             raise ConnectionError("the socket is closed")
         try:
-            async with asyncio.timeout(SEND_DEADLINE):
+            async with asyncio.timeout(self._seconds):
                 await sending
         except Exception as error:  # whatever the server raises, nothing can be sent any more
             self._broken = True
+            unread = isinstance(error, TimeoutError)
             if self._abort is not None:
-                self._abort()
+                self._abort(unread)
+            elif unread:
+                self._edge.refuse_unread()
             raise ConnectionError("the socket cannot be written") from error

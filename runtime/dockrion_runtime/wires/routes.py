@@ -46,7 +46,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
         if not await _admitted(socket, guard, "socket"):
             return
         await socket.accept(subprotocols=_subprotocol(socket))
-        line = Line(socket)
+        line = Line(socket, service.edge)
         session = Session(service, line, owner_of(socket))
         service.sockets.add(session)
         try:
@@ -63,7 +63,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
         assert runs is not None
         if not await _admitted(socket, guard, "run"):
             return
-        line = Line(socket)
+        line = Line(socket, service.edge)
         try:
             after, seconds = position(socket), timeout(socket, service)
             run = await runs.follow(
@@ -74,6 +74,7 @@ def socket_routes(service: Service, runs: Runs | None, guard: Authenticator | No
                     follower,
                     run_id,
                     line,
+                    service.observability.meter,
                     seconds=seconds,
                     heartbeat=heartbeat,
                     tells_epochs=socket.query_params.get("epochs") == "true",

@@ -10,6 +10,7 @@ from dockrion_events import BackendUnavailable, HeartbeatEvent, encode_json
 from dockrion_events.bus import Follower
 from dockrion_events.bus.base import follower_epoch
 
+from ..observability.meter import Meter
 from .line import FINISHED, GOING_AWAY, Line
 
 log = logging.getLogger("dockrion")
@@ -27,6 +28,7 @@ class RunSocket:
         follower: Follower,
         run_id: str,
         line: Line,
+        meter: Meter,
         *,
         seconds: float,
         heartbeat: float | None,
@@ -36,6 +38,7 @@ class RunSocket:
         self._follower = follower
         self._run_id = run_id
         self._line = line
+        self._meter = meter
         self._seconds = seconds
         self._heartbeat = heartbeat
         self._on_close = on_close
@@ -79,6 +82,7 @@ class RunSocket:
             log.warning("run %s: %s", self._run_id, error)
             self._leaving = True
             return []
+        self._meter.count_gap(events)
         if not events and self._beat:
             self._beat = False
             return [encode_json(HeartbeatEvent(run_id=self._run_id)).decode()]

@@ -37,9 +37,6 @@ from .line import GOING_AWAY, Line
 
 log = logging.getLogger("dockrion")
 
-AT_ONCE: Final = 64
-"""Executions that one socket may have."""
-
 
 class Message(msgspec.Struct, forbid_unknown_fields=True):
     """A client's frame: the payload of an execution to begin, or the ``request_id`` of one to cancel."""
@@ -62,6 +59,7 @@ class Session:
     def __init__(self, service: Service, line: Line, owner: str) -> None:
         self._service = service
         self._line = line
+        self._limits = service.dockfile.expose.limits
         self._owner = owner
         self._executions: dict[str, Execution[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,13 +68,14 @@ class Session:
         """Do what a client's frame says; what is wrong with it is told to the client."""
         request_id: str | None = None
         try:
-            message = _read(text, self._service.dockfile.expose.limits.json_growth)
+            message = _read(text, self._limits.json_growth)
             request_id = message.request_id or message.cancel
             if message.cancel is not None:
                 self._cancel(message.cancel)
             else:
                 await self._begin(message)
         except Problem as problem:
+            self._service.observability.meter.problems[str(problem.status)] += 1
             await self._line.send([told(problem, request_id)])
 
     async def leave_off(self) -> None:
@@ -100,8 +99,9 @@ class Session:
             raise Problem(400, "INVALID_THREAD_ID", f"thread_id: {THREAD_ID_RULE}")
         if request_id in self._executions:
             raise Problem(409, "REQUEST_EXISTS", f"{request_id} is being executed on this socket")
-        if len(self._executions) >= AT_ONCE:
-            raise Problem(429, "TOO_MANY_REQUESTS", f"this socket has {AT_ONCE} executions already")
+        most = self._limits.socket_executions
+        if len(self._executions) >= most:
+            raise Problem(429, "TOO_MANY_REQUESTS", f"this socket has {most} executions already")
         service.check_payload(message.payload)
         config = service.config(self._owner, message.thread_id)
         await service.check_input(message.payload, config)

@@ -77,7 +77,9 @@ class Call:
             while not follower.ended and not (reading.left or self._left):
                 if until is not None and follower.position >= until:
                     return
-                for event in await follower.next_batch():
+                events = await follower.next_batch()
+                runs.meter.count_gap(events)
+                for event in events:
                     yield event
         finally:
             self._reading = None

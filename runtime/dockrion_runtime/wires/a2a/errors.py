@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,17 +24,23 @@ log = logging.getLogger("dockrion")
 
 
 @contextmanager
-def told_by_protocol() -> Iterator[None]:
-    """Raise whatever is raised inside as an `A2AError`; a fault of ours is logged, and told by its id."""
+def told_by_protocol(problems: Counter[str]) -> Iterator[None]:
+    """Raise whatever is raised inside as an `A2AError`; a fault of ours is logged, and told by its id.
+
+    A problem is counted in ``problems``, by its status.
+    """
     try:
         yield
     except A2AError:
         raise
     except Problem as problem:
+        problems[str(problem.status)] += 1
         raise error_of(problem) from None
     except BackendUnavailable as error:
         log.warning("%s", error)
-        raise error_of(unavailable(error)) from None
+        away = unavailable(error)
+        problems[str(away.status)] += 1
+        raise error_of(away) from None
     except Exception as error:
         request_id = current_ids().get("request_id")
         log.error("a2a: request %s failed", request_id, exc_info=error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any
 
 from a2a.server.context import ServerCallContext
 from a2a.server.events import Event
@@ -48,9 +48,6 @@ from .messages import payload_of
 from .tasks import STATES, listed, page, selected, shown, token_after
 from .view import TaskSum, TaskView
 
-PAGE_BYTES: Final = 1024 * 1024
-"""A page of a list ends before it, if it has a task at least."""
-
 
 class RunsHandler(RequestHandler):
     """The methods of the protocol; raises `A2AError` and nothing else. Keeps nothing."""
@@ -58,6 +55,8 @@ class RunsHandler(RequestHandler):
     def __init__(self, service: Service, runs: Runs) -> None:
         self._service = service
         self._runs = runs
+        self._meter = service.observability.meter
+        self._limits = service.dockfile.expose.limits
         self._max_text = service.dockfile.streaming.events.max_event_bytes
 
     # -- messages ------------------------------------------------------------------------------
@@ -66,7 +65,7 @@ class RunsHandler(RequestHandler):
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task:
         """Begin a task and return it when it has ended; at once, if the client wants that."""
         call = call_of(context)
-        with told_by_protocol():
+        with told_by_protocol(self._meter.problems):
             record = await self._begin(call, params)
             if params.configuration.return_immediately:
                 return shown(record)
@@ -78,7 +77,7 @@ class RunsHandler(RequestHandler):
     ) -> AsyncGenerator[Event]:
         """Begin a task and yield it and its updates."""
         call = call_of(context)
-        with told_by_protocol():
+        with told_by_protocol(self._meter.problems):
             record = await self._begin(call, params)
         async with aclosing(self._updates(call, record)) as updates:
             async for update in updates:
@@ -118,7 +117,7 @@ class RunsHandler(RequestHandler):
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task:
         """Return a task as its log makes it."""
         call = call_of(context)
-        with told_by_protocol():
+        with told_by_protocol(self._meter.problems):
             record = await self._runs.get(call.owner, params.id)
             return await self._summed(call, record, until=record.last_sequence)
 
@@ -126,7 +125,7 @@ class RunsHandler(RequestHandler):
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task:
         """Cancel a task, at once; again is as well."""
         call = call_of(context)
-        with told_by_protocol():
+        with told_by_protocol(self._meter.problems):
             record = await self._runs.cancel(call.owner, params.id, "client")
             return await self._summed(call, record, until=record.last_sequence)
 
@@ -136,7 +135,7 @@ class RunsHandler(RequestHandler):
     ) -> AsyncGenerator[Event]:
         """Yield a task that goes on, and its updates from the first."""
         call = call_of(context)
-        with told_by_protocol():
+        with told_by_protocol(self._meter.problems):
             record = await self._runs.get(call.owner, params.id)
             if record.ended:
                 raise UnsupportedOperationError(f"task {params.id} has ended; get it instead")
@@ -151,17 +150,20 @@ class RunsHandler(RequestHandler):
         Each is as it was when the list was made. A history is not kept.
         """
         call = call_of(context)
-        with told_by_protocol():
-            states = await selected(self._runs, call.owner, params)
+        with told_by_protocol(self._meter.problems):
+            found = await self._runs.states(call.owner)
+            self._meter.shortened["a2a_tasks"] += len(found) >= self._limits.a2a_tasks
+            states = selected(found, params)
             some, token, size = page(states, params)
             tasks: list[Task] = []
-            room = PAGE_BYTES
+            room = self._limits.a2a_page_bytes
             last: RunState | None = None
             for state in some:
                 task = await self._listed(call, state, artifacts=params.include_artifacts)
                 room -= 0 if task is None else task.ByteSize()
                 if room < 0 and last is not None:
                     token = token_after(last)
+                    self._meter.shortened["a2a_page_bytes"] += 1
                     break
                 last = state
                 tasks += [] if task is None else [task]
@@ -192,7 +194,7 @@ class RunsHandler(RequestHandler):
         return task
 
     async def _updates(self, call: Call, record: RunRecord) -> AsyncGenerator[Event]:
-        with told_by_protocol():
+        with told_by_protocol(self._meter.problems):
             task = shown(record)
             yield task
             view = TaskView(task.id, task.context_id)
@@ -209,6 +211,7 @@ class RunsHandler(RequestHandler):
             async for event in events:
                 for update in view.handle(event):
                     whole.add(update)
+        self._meter.shortened["max_event_bytes"] += whole.truncated
         return whole.task()
 
     # -- what there is not ---------------------------------------------------------------------

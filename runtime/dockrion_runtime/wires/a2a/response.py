@@ -13,6 +13,7 @@ from typing import Any
 
 from litestar.types import Send
 
+from ...edge import Edge
 from ...sse import EventResponse
 from .call import Call
 
@@ -23,9 +24,15 @@ class AnswerStream(EventResponse):
     __slots__ = ("_answers", "_beat", "_beating", "_call", "_request_id", "_turn")
 
     def __init__(
-        self, answers: AsyncGenerator[dict[str, str]], call: Call, request_id: str, *, heartbeat: float
+        self,
+        answers: AsyncGenerator[dict[str, str]],
+        call: Call,
+        request_id: str,
+        edge: Edge,
+        *,
+        heartbeat: float,
     ) -> None:
-        super().__init__(heartbeat=heartbeat, heartbeat_events=False)
+        super().__init__(edge, heartbeat=heartbeat, heartbeat_events=False)
         self._request_id = request_id
         self._answers = answers
         self._call = call

@@ -24,7 +24,7 @@ from ...openapi import Describer, JSONSchema
 from ...private import PRIVATE_HEADERS
 from ...problems import Problem
 from ...runs.service import Runs
-from ...service import BODY_SECONDS, Service
+from ...service import Service
 from ...version import VERSION
 from ...wire import Answer, AnyRequest, body_of, header
 from .call import Call, CallBuilder, attach
@@ -60,6 +60,7 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
 
     describe = Describer(dockfile)
     hosts = Hosts(dockfile)
+    limits = dockfile.expose.limits
 
     @get(
         AGENT_CARD_WELL_KNOWN_PATH,
@@ -97,8 +98,8 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
     )
     async def rpc(request: AnyRequest) -> ASGIApp:
         request_id = service.request_id(request)
-        body = await _body(request, dockfile.expose.max_body_bytes)
-        check_values(body, dockfile.expose.limits.a2a_values)
+        body = await _body(request, dockfile.expose.max_body_bytes, limits.body_seconds)
+        check_values(body, limits.a2a_values)
         refused = _fault(body)
         if refused is not None:
             told = build_error_response(None, refused)
@@ -108,7 +109,7 @@ def protocol_routes(service: Service, runs: Runs) -> list[BaseRouteHandler]:
         response = await _answered(dispatcher, request, body, call)
         if isinstance(response, EventSourceResponse):
             answers: Any = response.body_iterator  # of dicts with event and data, in either version
-            return AnswerStream(answers, call, request_id, heartbeat=heartbeat)
+            return AnswerStream(answers, call, request_id, service.edge, heartbeat=heartbeat)
         response.headers.update({**PRIVATE_HEADERS, "x-request-id": request_id})
         shorten_error(response)
         return response  # type: ignore[no-any-return]
@@ -150,12 +151,12 @@ def _fault(body: bytes) -> A2AError | JSONParseError | None:
     return None
 
 
-async def _body(request: AnyRequest, limit: int) -> bytes:
+async def _body(request: AnyRequest, limit: int, seconds: float) -> bytes:
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             return await body_of(request, limit)
     except TimeoutError:
-        raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise Problem(408, "BODY_TIMEOUT", f"the body did not arrive within {seconds:g} s") from None
 
 
 async def _answered(dispatcher: JsonRpcDispatcher, request: AnyRequest, body: bytes, call: Call) -> Any:

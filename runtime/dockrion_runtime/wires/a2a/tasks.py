@@ -21,8 +21,6 @@ from dockrion_events.bus import RunRecord, RunState
 from dockrion_events.bus.base import RunStatus
 from dockrion_events.bus.names import run_id_of
 
-from ...runs.service import Runs
-
 STATES: Final[dict[RunStatus, TaskState]] = {
     "accepted": TaskState.TASK_STATE_SUBMITTED,
     "running": TaskState.TASK_STATE_WORKING,
@@ -49,13 +47,12 @@ def context_of(run: RunRecord | RunState) -> str:
     return run.thread or run_id_of(run.key)
 
 
-async def selected(runs: Runs, owner: str, params: ListTasksRequest) -> list[RunState]:
-    """Return the runs that a list is of: the owner's that pass the filters, the newest change first.
+def selected(states: list[RunState], params: ListTasksRequest) -> list[RunState]:
+    """Return the runs that a list is of: those that pass the filters, in their order.
 
-    Of more than `dockrion_runtime.runs.service.LISTED` runs only the newest are looked at.
+    Raises `InvalidParamsError`.
     """
     validate_history_length(params)
-    states = await runs.states(owner)
     if params.status:
         states = [state for state in states if STATES[state.status] == params.status]
     if params.HasField("status_timestamp_after"):

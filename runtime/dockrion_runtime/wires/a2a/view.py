@@ -153,6 +153,7 @@ class TaskSum:
     def __init__(self, task: Task, max_text: int) -> None:
         self._task = task
         self._room = max_text
+        self.truncated: bool = False
         self._artifacts: dict[str, Artifact] = {}
         self._texts: dict[str, list[str]] = {}
 
@@ -167,7 +168,7 @@ class TaskSum:
         if key != OUTPUT:
             self._room -= len(text)
             if self._room < 0:
-                self._task.metadata[TRUNCATED] = True
+                self._task.metadata[TRUNCATED] = self.truncated = True
                 return
         if update.append and key in self._artifacts:
             self._texts[key].append(text)
