@@ -23,7 +23,11 @@ READ_BYTES: Final = 16 * 1024
 """Bytes that one read takes from a connection at most; one that sends more takes turns with others."""
 
 TURNS: Final = 16
-"""Connections that send much and are read from in one iteration of the event loop."""
+"""Connections that wait for their turn and are read from in one iteration of the event loop."""
+
+READS: Final = 128
+"""Reads in one iteration of the event loop from which on further connections wait for their turn: what all of
+them ask for would be done without a look at anything else."""
 
 PROGRESS_BYTES: Final = 64 * 1024
 """Bytes that a client has to take within `Limits.unread_seconds` while more are waiting for it."""
@@ -116,6 +120,9 @@ class Edge:
         self.buffer = memoryview(self.read)
         self._occasional = Occasional()
         self._turns: deque[Guard] = deque()
+        self._time: Callable[[], float] = float  # the loop's own, from the first connection on
+        self._now = 0.0
+        self._reads = 0
 
     def refuse(self, reason: Reason, message: str) -> None:
         """Count a connection that is refused or closed, and log the message unless that was done just now."""
@@ -133,7 +140,8 @@ class Edge:
 
     def admit(self, guard: Guard) -> bool:
         """Take a place for a connection; False where there is none."""
-        now = asyncio.get_running_loop().time()
+        self._time = asyncio.get_running_loop().time
+        now = self._time()
         if self.connections >= self.limit and not self._make_room(now):
             self.refuse("connections", f"all {self.limit:,} connections are taken; further ones are refused")
             return False
@@ -156,6 +164,17 @@ class Edge:
         """Give the place of a connection back."""
         self.connections -= 1
         self.unused.pop(guard, None)
+
+    def is_crowded(self) -> bool:
+        """Count a read; say whether there were too many since the event loop looked at its clock.
+
+        uvloop does that once in each iteration. asyncio's own loop does it at each call, and has no limit.
+        """
+        now = self._time()
+        if now != self._now:
+            self._now, self._reads = now, 0
+        self._reads += 1
+        return self._reads > READS
 
     def take_turns(self, guard: Guard) -> None:
         """Let a connection that is not read from wait for its turn."""
@@ -209,6 +228,7 @@ class Guard(asyncio.BufferedProtocol):
         self._unread: asyncio.TimerHandle | None = None
         self._left = 0
         self._dropped = False
+        self._held = bytearray()  # read, and not handed on before its turn
 
     def hand_over(self, inner: Inner) -> None:
         """Let another protocol go on with the connection."""
@@ -243,6 +263,11 @@ class Guard(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._inner is None:
+            return
+        if self.edge.is_crowded() and self._transport is not None:
+            self._held += self._read[:nbytes]
+            self._transport.pause_reading()
+            self.edge.take_turns(self)
             return
         self._inner.data_received(self._read[:nbytes])
         if nbytes == READ_BYTES:
@@ -299,6 +324,9 @@ class Guard(asyncio.BufferedProtocol):
 
     def read_on(self) -> None:
         """Read from the connection again, unless its protocol does not want that."""
+        held, self._held = self._held, bytearray()
+        if held and self._inner is not None:
+            self._inner.data_received(held)
         inner, transport = self._inner, self._transport
         if inner is not None and transport is not None and not transport.is_closing() and inner.reading:
             transport.resume_reading()

@@ -415,6 +415,7 @@ class Protocol(HttpToolsProtocol):
         """Answer a request that cannot be read, behind the answers that are due, and end the connection."""
         self._refused = True
         self._waiting = b""
+        self.parser = None  # type: ignore[assignment]  # it holds what it has read of a head; nothing follows
         self._charge(0)
         if problem.status == 431:
             self._edge.refuse("head", "requests with a head that is too large are refused")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import socket
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .support import MIB, Target, Watch, answer, ended, head, opening, request, send, serving, until
+from .support import DEADLINE, MIB, Target, Watch, answer, ended, head, opening, request, send, serving, until
 
 HEALTH = request("GET", "/health")
 QUICK = {"head_seconds": 1.0}
@@ -149,6 +150,39 @@ def test_as_many_idle_connections_as_there_may_be(tmp_path: Path) -> None:
         watch.check()
         assert watch.growth < 64 * MIB, watch.growth / MIB
         assert watch.growth > MIB, "nothing was measured"
+
+
+def test_as_many_large_heads_as_there_may_be(tmp_path: Path) -> None:
+    """Each of them is half sent; what is refused holds no memory any more."""
+    with serving(tmp_path, **KEYS) as target:
+        limit = int(target.metric("dockrion_connections_limit"))
+        half = HEALTH[:-2] + b"X: " + b"x" * 60_000
+        with Watch(target) as watch:
+            for _ in range(limit - 10):
+                send(target.connect(), half, seconds=1.0)
+            until(lambda: refused(target, "buffered") > 0)
+        watch.check()
+
+
+def test_as_many_clients_as_there_may_be_ask_without_a_pause(tmp_path: Path) -> None:
+    """What all of them ask for would hold the loop, were it done in one iteration."""
+    ask = request("GET", "/info")
+    with serving(tmp_path, **KEYS) as target:
+        limit = int(target.metric("dockrion_connections_limit"))
+        with Watch(target) as watch, selectors.DefaultSelector() as ready:
+            for _ in range(limit - 10):
+                client = target.connect()
+                client.setblocking(False)
+                ready.register(client, selectors.EVENT_READ)
+                client.send(ask)
+            answered = 0
+            while answered < 5 * limit:
+                for key, _ in ready.select(DEADLINE):
+                    assert isinstance(key.fileobj, socket.socket)
+                    if key.fileobj.recv(65536).endswith(b"}"):  # head and body may come apart
+                        key.fileobj.send(ask)
+                        answered += 1
+        watch.check()
 
 
 def test_the_limit_follows_the_descriptors(tmp_path: Path) -> None:
