@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final
 
 import httptools
@@ -17,7 +19,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.datastructures import Headers
 from websockets.frames import Frame
+from websockets.http11 import Response
 
 from .connection import CONNECTION
 from .edge import Edge, Guard
@@ -567,6 +571,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     awaiting = False
     _ending: asyncio.TimerHandle | None = None
     _held = b""  # received and not parsed: the handshake is not decided, or a message waits, or a pong does
+    _lost = False
     _refused = False  # what follows is read and dropped, so that the client gets to see why
     _choked = False  # the client sends pings and does not read what answers them
 
@@ -596,7 +601,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
                     told or STATUS_LINE[400] + b"content-length: 0\r\nconnection: close\r\n\r\n"
                 )
                 self.transport.write_eof()
-                self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+                self._ending = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         elif not self.transport.is_closing():
             self._held += data
             self._parse_held()
@@ -675,13 +680,31 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     # -- what is sent --------------------------------------------------------------------------------
 
     async def send(self, message: ASGISendEvent) -> None:
-        await super().send(message)
-        kind = message["type"]
-        if kind == "websocket.send":
+        if message["type"] == "websocket.http.response.body" and self.initial_response is not None:
+            self._send_refusal(message["body"], message.get("more_body", False))
+        else:
+            await super().send(message)
+        if message["type"] != "websocket.send":
+            self._go_on()
+
+    def _send_refusal(self, body: bytes, more_body: bool) -> None:
+        """Answer the handshake with a response. uvicorn before 0.52.1 sends some of its headers twice."""
+        assert self.initial_response is not None
+        status, given, before = self.initial_response
+        body = before + body
+        self.initial_response = (status, given, body)
+        if more_body:
             return
-        if kind == "websocket.http.response.body" and not message.get("more_body", False):
-            self.handshake_complete = True  # or uvicorn logs each refusal as a fault of ours
-        self._go_on()
+        self.handshake_complete = True  # or uvicorn logs each refusal as a fault of ours
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        headers = Headers(given)
+        headers.setdefault("Date", formatdate(usegmt=True))
+        headers.setdefault("Connection", "close")
+        headers.setdefault("Content-Length", str(len(body)))
+        self.conn.send_response(Response(status, HTTPStatus(status).phrase, headers, body))
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def keepalive_timeout(self) -> None:
         self.edge.refuse("silent", "WebSockets that answer no ping are closed")
@@ -690,6 +713,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._lost = True
         if self._ending is not None:
             self._ending.cancel()
         self.guard = None
@@ -699,7 +723,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.conn.reader.discard()
 
     def _end_in_time(self) -> None:
-        if self._ending is None and not self.disconnected:
+        if self._ending is None and not self._lost:
             self._ending = self.loop.call_later(self.edge.limits.unread_seconds, self._abort, True)
 
     def _abort(self, unread: bool = False) -> None:

@@ -14,6 +14,7 @@ from redis.asyncio.connection import Connection
 
 from dockrion_events import BackendUnavailable
 from dockrion_events.bus.redis.lanes import CROWD, HANDFUL, Call, Lane
+from dockrion_events.bus.redis.urls import UNNAMED
 
 from ..servers.redis import RedisServer
 
@@ -48,7 +49,7 @@ async def laned(
     """A lane, and what sends a command on it."""
     loop = asyncio.get_running_loop()
     lane = Lane(
-        lambda: kind(host="127.0.0.1", port=port, protocol=2, driver_info=None),
+        lambda: kind(host="127.0.0.1", port=port, protocol=2, **UNNAMED),
         size,
         "here",
         reply_seconds=reply_seconds,

@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as LinkBroken
 from redis.exceptions import InvalidResponse, ResponseError
 
 from dockrion_events.bus.redis.link import Link
+from dockrion_events.bus.redis.urls import UNNAMED
 
 PATIENCE = 0.3
 
@@ -35,7 +36,7 @@ async def connected(answer: Callable[[bytes], bytes]) -> AsyncIterator[Connectio
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    connection = Connection(host="127.0.0.1", port=port, protocol=2, driver_info=None)
+    connection = Connection(host="127.0.0.1", port=port, protocol=2, **UNNAMED)
     await connection.connect()
     try:
         yield connection

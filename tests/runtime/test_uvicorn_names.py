@@ -68,8 +68,8 @@ ATTRIBUTES = {
         "transport", "ws_protocol_class",
     ),
     "socket": (
-        "close_sent", "close_timer", "conn", "curr_msg_data_type", "disconnected", "frames",
-        "handshake_complete", "handshake_initiated", "loop", "read_paused", "transport",
+        "close_sent", "conn", "curr_msg_data_type", "frames", "handshake_complete", "handshake_initiated",
+        "initial_response", "loop", "queue", "read_paused", "transport",
     ),
     "cycle": (
         "body", "chunked_encoding", "default_headers", "disconnected", "keep_alive", "message_event",

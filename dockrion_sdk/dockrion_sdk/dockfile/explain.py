@@ -39,9 +39,9 @@ _EXPECTED = {
     "tuple_type": "expected a list",
     "model_type": "expected a mapping of keys",
     "model_attributes_type": "expected a mapping of keys",
-    "greater_than": "expected a number greater than {gt}",
-    "greater_than_equal": "expected a number of at least {ge}",
-    "less_than_equal": "expected a number of at most {le}",
+    "greater_than": "expected a number greater than {gt:g}",
+    "greater_than_equal": "expected a number of at least {ge:g}",
+    "less_than_equal": "expected a number of at most {le:g}",
     "string_too_short": "must not be empty",
     "string_too_long": "expected at most {max_length} characters",
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -29,7 +31,14 @@ REDIS_PORT: Final = 6379
 SENTINEL_SECONDS: Final = 1.0
 """How long one sentinel may take to answer before the next is asked."""
 
-_OURS: Final = {"socket_timeout": None, "protocol": 2, "driver_info": None, "decode_responses": False}
+UNNAMED: Final = (
+    {"driver_info": None}
+    if "driver_info" in signature(AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}  # redis-py < 7.2
+)
+"""Keeps the driver from sending its name and version on every connection."""
+
+_OURS: Final = {"socket_timeout": None, "protocol": 2, "decode_responses": False, **UNNAMED}
 """Time-outs are the lanes' own; RESP2 has one shape of replies; nothing is sent that is not needed."""
 
 _POOL_OPTIONS: Final = ("max_connections", "timeout", "retry_on_timeout", "health_check_interval")
@@ -168,4 +177,4 @@ class Master:
         return made
 
     async def close(self) -> None:
-        await self._sentinel.aclose()
+        await asyncio.gather(*(each.aclose() for each in self._sentinel.sentinels))
