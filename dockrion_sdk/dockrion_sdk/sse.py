@@ -39,7 +39,7 @@ else:
             def __init__(self, *_, **__) -> None: ...
 
 
-log = logging.getLogger("dockrion_sdk")
+log: logging.Logger = logging.getLogger("dockrion_sdk")
 
 HEADERS: Final = {
     # A proxy that compresses or collects the response would hold events back to its end.

@@ -76,11 +76,19 @@ def not_started() -> Problem:
     )
 
 
+def title_of(status: int) -> str:
+    """Return what HTTP calls a status, by the same name on every version of Python."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
+_TITLES: Final = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}  # renamed in Python 3.13
+
+
 def problem_body(problem: Problem) -> bytes:
     """Return a problem's document; it names the request, where that has an id."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(problem.status).phrase,
+        "title": title_of(problem.status),
         "status": problem.status,
         "code": problem.code,
         "detail": problem.detail,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any, Final
 
 import httptools
@@ -25,7 +24,7 @@ from websockets.http11 import Response
 
 from .connection import CONNECTION
 from .edge import Edge, Guard
-from .problems import PROBLEM_JSON, Problem, overloaded, problem_body
+from .problems import PROBLEM_JSON, Problem, overloaded, problem_body, title_of
 from .wires import line
 
 SHORT_BYTES: Final = 128
@@ -702,7 +701,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         headers.setdefault("Date", formatdate(usegmt=True))
         headers.setdefault("Connection", "close")
         headers.setdefault("Content-Length", str(len(body)))
-        self.conn.send_response(Response(status, HTTPStatus(status).phrase, headers, body))
+        self.conn.send_response(Response(status, title_of(status), headers, body))
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.close()
 

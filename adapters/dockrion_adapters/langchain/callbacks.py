@@ -13,7 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from dockrion_events import CustomEvent, EventsFilter
 from dockrion_events.events import CUSTOM_NAME, CUSTOM_PREFIX
 
-log = logging.getLogger("dockrion")
+log: logging.Logger = logging.getLogger("dockrion")
 
 SILENT_TAGS: Final = frozenset({"nostream", "langsmith:nostream"})
 """Tags that keep what a model says out of a stream."""

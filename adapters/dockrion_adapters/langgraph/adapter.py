@@ -42,7 +42,7 @@ from .scope import Call, Leftovers, Scope, scoped
 from .source import FactoryFailed, GraphSource
 from .surroundings import RUNTIME_KEY, SAVER_KEY, Graph, configurable_of, saver_of
 
-log = logging.getLogger("dockrion")
+log: logging.Logger = logging.getLogger("dockrion")
 
 _EXECUTING: Final = ("invoke", "ainvoke", "invoke_stream", "run_stream")
 _OURS: Final = ("stream_mode", "subgraphs", "version")

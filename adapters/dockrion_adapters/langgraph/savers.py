@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..signatures import accepts
 from ..threads import WorkerPool, run_in_thread
@@ -68,7 +69,7 @@ class LentSaver(BaseCheckpointSaver[Any]):
         self._inner = inner
         self._prefix = owner + _SEPARATOR if owner else ""
         self._pool = pool
-        self.serde = inner.serde
+        self.serde: SerializerProtocol = inner.serde
         put_writes = inner.put_writes if pool is not None else inner.aput_writes
         self._takes_path = accepts(put_writes, "task_path")
 

@@ -12,7 +12,7 @@ from ..base import OWNER, TEMPORARY
 from .execution import INTERRUPT_KEY
 from .surroundings import Graph
 
-log = logging.getLogger("dockrion")
+log: logging.Logger = logging.getLogger("dockrion")
 
 
 class Scope(NamedTuple):
@@ -56,7 +56,7 @@ class Leftovers:
 
     def __init__(self) -> None:
         self._call: Call | None = None
-        self.keep = False
+        self.keep: bool = False
 
     def of(self, call: Call) -> None:
         """The execution has begun, with this call."""

@@ -26,8 +26,8 @@ class Budget:
     """The time that slow keywords have left."""
 
     def __init__(self) -> None:
-        self._until = 0.0
-        self.spent = False
+        self._until: float = 0.0
+        self.spent: bool = False
 
     def start(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds

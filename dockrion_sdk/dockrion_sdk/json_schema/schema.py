@@ -75,7 +75,7 @@ class Schema:
         self._whole = self._compile(document) if keywords else plain
         self._parts: jsonschema_rs.ValidatorMap | None = None
         self._leaves: dict[str, jsonschema_rs.Validator] = {}
-        self.types = types_of(document, document)
+        self.types: frozenset[str] | None = types_of(document, document)
 
     @property
     def takes_objects_only(self) -> bool:

@@ -21,7 +21,7 @@ from litestar.openapi.spec import (
 
 from dockrion_sdk import Dockfile
 
-from ..problems import PROBLEM_JSON
+from ..problems import PROBLEM_JSON, title_of
 from .schemas import COMPONENTS
 
 Refusals: TypeAlias = Mapping[int, Sequence[str]]
@@ -182,7 +182,7 @@ class Describer:
         elif status == HTTPStatus.UNAUTHORIZED:
             headers = {"WWW-Authenticate": header("How to authenticate.")}
         return OpenAPIResponse(
-            description=f"{HTTPStatus(status).phrase}: {told}",
+            description=f"{title_of(status)}: {told}",
             content={
                 PROBLEM_JSON: OpenAPIMediaType(
                     schema=JSONSchema({"allOf": [schema, {"properties": narrowed}]}),

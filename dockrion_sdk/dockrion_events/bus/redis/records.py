@@ -58,7 +58,8 @@ class Keys:
     """All keys below one prefix. The queue's keys share a hash tag, too."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = self.prefix = prefix.encode()
+        self.prefix: bytes = prefix.encode()
+        self._prefix = self.prefix
         self.queue: bytes = self._prefix + b"{queue}"
         self.intents: bytes = self._prefix + b"{queue}:intents"
         self.processes: bytes = self._prefix + b"process:"
