@@ -32,7 +32,7 @@ class InvocationMetadata(msgspec.Struct):
 class Invocation(msgspec.Struct):
     """What the agent returned. Sent in pieces that are JSON already; see `dockrion_runtime.routes`."""
 
-    success: Literal[True]
+    success: bool
     output: Any
     metadata: InvocationMetadata
 
