@@ -88,7 +88,7 @@ def test_in_a_pipe(project: Any) -> None:
 @pytest.mark.parametrize("style", ["console", "json"])
 def test_in_the_log_and_from_a_server(project: Any, style: str) -> None:
     text = f"agent: {{name: tested, handler: agent:handle}}\nobservability: {{logs: {style}}}\n"
-    project.project({"Dockfile.yaml": f"{text}streaming: {{async_runs: true}}\n"})
+    project.project({"Dockfile.yaml": f"{text}streaming: {{async_runs: true}}\nexpose: {{errors: full}}\n"})
     with project.run() as served:
         for payload in ({}, {"fail": True}):
             run_id = served.post("/runs", payload).json()["run_id"]

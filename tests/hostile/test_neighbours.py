@@ -142,6 +142,10 @@ async def test_abandoned_threads_leave_runs_to_a_healthy_server(
 
         for _ in range(8):
             await asyncio.gather(*(leave() for _ in range(32)))
+            # Until it is closed, an execution takes a place beside that of its thread.
+            async with asyncio.timeout(30):
+                while json.loads((await ask(sick.port, "GET", "/info")).body)["active"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
         async with asyncio.timeout(30):
             while (ready := await ask(sick.port, "GET", "/ready")).status == 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
