@@ -131,6 +131,9 @@ async def test_abandoned_threads_leave_runs_to_a_healthy_server(
         expose={"shutdown_grace": 0.5},
     )
     async with alive([Instance(folder), Instance(folder)]) as (sick, healthy):
+        # Until it is closed, an execution takes a place beside that of its thread: nobody leaves before all
+        # are there.
+        all_there = asyncio.Barrier(32)
 
         async def leave() -> None:
             async with request(
@@ -138,11 +141,11 @@ async def test_abandoned_threads_leave_runs_to_a_healthy_server(
             ) as response:
                 async for frame in response.frames(60):
                     if frame.event == "token":
+                        await all_there.wait()
                         return
 
         for _ in range(8):
             await asyncio.gather(*(leave() for _ in range(32)))
-            # Until it is closed, an execution takes a place beside that of its thread.
             async with asyncio.timeout(30):
                 while json.loads((await ask(sick.port, "GET", "/info")).body)["active"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
