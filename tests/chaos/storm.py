@@ -22,10 +22,11 @@ from .processes import GO_ON, STOP, DidNotStart, Instance, project
 LEASE_SECONDS = 1.5
 STOPPED_SECONDS = 3 * LEASE_SECONDS
 RECOVERY_BOUND = 30.0
-"""Seconds within which a lost run goes on or ends. Its lease and one look of the others are 3.5 of them. In the
-rest it may wait for executors that are about to execute another run alone: they claim nothing until what they
-execute has ended, and some of that hangs until its client cancels it. Without such agents the bound is 15
-seconds: see ``test_executors.py``.
+"""Seconds within which a lost run goes on or ends.
+
+Its lease and one look of the others are 3.5 of them. In the rest it may wait for executors that are about to
+execute another run alone: they claim nothing until what they execute has ended, and some of that hangs until
+its client cancels it. Without such agents the bound is 15 seconds: see ``test_executors.py``.
 """
 
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
