@@ -124,10 +124,10 @@ def test_a_secret_is_recognised_however_its_letters_are_composed(form: Literal["
 
 
 def test_ordinary_variables_are_no_secrets() -> None:
-    env = {"PWD": "/work/project", "TOKEN_FILE": "/run/token", "MAX_TOKENS": "tokens", "USE_AUTH": "true"}
+    env = {"PWD": "/srv/project", "TOKEN_FILE": "/run/token", "MAX_TOKENS": "tokens", "USE_AUTH": "true"}
     agent = {"name": "a", "handler": "app:handle"}
     redact = redactor(Dockfile.model_validate({"agent": agent}), env)
-    assert redact("in /work/project by /run/token: true") == "in /work/project by /run/token: true"
+    assert redact("in /srv/project by /run/token: true") == "in /srv/project by /run/token: true"
 
 
 @pytest.mark.parametrize("piece", ["a:b@ ://x:y ", "eyJ-", "sk-", "Basic ", "password=", "x" * 100])
