@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -14,6 +15,19 @@ __all__ = ["redis_server", "shared_cluster", "shared_redis"]
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_configure() -> None:
+    """Give processes that tests start the usual signal handling, however the tests were started.
+
+    What is started in the background of a script, or by nohup, ignores some signals, and so do its
+    children. A signal that this process handles itself has its default effect in its children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for ignored in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(ignored) is signal.SIG_IGN:
+            signal.signal(ignored, signal.SIG_DFL)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

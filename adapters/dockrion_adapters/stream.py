@@ -284,7 +284,9 @@ class EventStream(Generic[T]):
         run = self._run
         around = copy_context()
         around.run(set_current_context, self._context)
-        self._task = task = self._loop.create_task(outcome_of(lambda: run(exit_)), context=around)
+        self._task = task = self._loop.create_task(
+            outcome_of(lambda: run(exit_)), name=f"agent {self._context.run_id}", context=around
+        )
         _running.add(task)
 
         def over(task: asyncio.Task[Outcome]) -> None:  # also of one that is cancelled before it began

@@ -229,11 +229,14 @@ async def test_a_synchronous_one_learns_it_at_its_next_word() -> None:
     go_on, ended = threading.Event(), asyncio.Event()
     loop, failures = asyncio.get_running_loop(), list[BaseException]()
 
+    def words() -> Iterator[str]:
+        yield "a"
+        go_on.wait(20)
+        yield "b"
+
     def stream(payload: Any) -> Iterator[Any]:
         try:
-            yield "a"
-            go_on.wait(20)
-            yield "b"
+            yield from words()
         finally:
             loop.call_soon_threadsafe(ended.set)
 
@@ -241,11 +244,13 @@ async def test_a_synchronous_one_learns_it_at_its_next_word() -> None:
         try:
             context = get_current_context()
             assert context is not None
-            for item in stream(payload):
+            for item in words():
                 context.sync_emit_token(item)
         except RunCancelled as error:
             failures.append(error)
             raise
+        finally:
+            loop.call_soon_threadsafe(ended.set)
         yield None
 
     for method in (stream, watched):

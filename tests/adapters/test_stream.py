@@ -56,13 +56,24 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 async def _no_task_is_left_over() -> AsyncIterator[None]:
+    """Each test ends the tasks of the agents that it ran."""
     before = asyncio.all_tasks()
     yield
-    gc.collect()
-    await asyncio.sleep(0)
-    left = [task for task in asyncio.all_tasks() - before if task.get_name().startswith("agent")]
-    for task in left:
-        await asyncio.wait_for(asyncio.wait((task,)), PATIENCE)
+    left = {task for task in asyncio.all_tasks() - before if task.get_name().startswith("agent ")}
+    if left:
+        await asyncio.wait(left, timeout=PATIENCE)  # those of cancelled or dropped streams may be closing
+    assert [task for task in left if not task.done()] == []
+
+
+async def test_the_agents_task_is_named_after_its_execution() -> None:
+    async def agent(payload: Any) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        return task.get_name()
+
+    stream = HandlerAdapter(agent).invoke_stream(1)
+    events = await collect(stream)
+    assert events[-1].output == f"agent {stream.context.run_id}"
 
 
 # -- order -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import textwrap
 from typing import Any
 
@@ -40,7 +41,8 @@ from .support import (
 
 async def test_the_example_runs(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     assert EventBus.__doc__ is not None
-    example = EventBus.__doc__.split("::\n")[1].split("    A context of a bus")[0]
+    text = inspect.cleandoc(EventBus.__doc__)  # Python 3.13 has removed the indentation, older ones keep it
+    example = text.split("::\n")[1].split("A context of a bus")[0]
     scope: dict[str, Any] = {"EventBus": EventBus, "StreamContext": StreamContext, "backend": make()}
     exec("async def main():\n" + textwrap.indent(textwrap.dedent(example), "    "), scope)
     await scope["main"]()
