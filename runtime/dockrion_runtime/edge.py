@@ -264,7 +264,7 @@ class Guard(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._inner is None:
             return
-        if self.edge.is_crowded() and self._transport is not None:
+        if (self._held or self.edge.is_crowded()) and self._transport is not None:  # in the order it came
             self._held += self._read[:nbytes]
             self._transport.pause_reading()
             self.edge.take_turns(self)
